@@ -15,7 +15,7 @@ from typing import NoReturn, TypeAlias
 from manifestgen.core.limits import LIMITS
 from manifestgen.errors import FormatError
 
-Json: TypeAlias = "None | bool | int | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, Json]
 
 MAX_INTEGER = 2**53 - 1  # what a JavaScript number holds exactly

