@@ -61,10 +61,16 @@ def check_path(path: str) -> None:
             _refuse(path, fault)
 
 
-def check_paths(paths: Iterable[str]) -> None:
-    """Raise `FormatError` (code `path`) unless one bundle can hold all these on every device."""
+def check_paths(paths: Iterable[str], empty_folders: Iterable[str] = ()) -> None:
+    """Raise `FormatError` (code `path`) unless one bundle can hold all these on every device.
+
+    `empty_folders` are folders that need hold none of the files, as an archive may name them.
+    """
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
+    for folder in empty_folders:
+        check_path(folder)
+        _add_folders(folders, folder + "/", _key(folder + "/"))
     for path in paths:
         check_path(path)
         if len(files) == LIMITS.files:

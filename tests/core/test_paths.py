@@ -156,6 +156,13 @@ def test_names_that_only_look_alike_are_accepted() -> None:
     check_paths(["a", "а", "a.js", "ab", "a-b/c", "b/a", "c/a", "c/a.js", "l", "1"])
 
 
+def test_empty_folders_take_part() -> None:
+    check_paths(["a/b", "c"], ["a", "d", "a/e"])
+    for folder in ("C", "A", "a/b", "../x", "a/"):
+        with pytest.raises(FormatError):
+            check_paths(["a/b", "c"], [folder])
+
+
 def test_the_message_names_both() -> None:
     with pytest.raises(FormatError, match=r"path 'a/y': and 'A/' are the same folder"):
         check_paths(["A/x", "a/y"])
