@@ -26,9 +26,24 @@ def open_store(location: str | Path) -> Store:
         UsageError: the location is of no kind that is known here.
     """
     text = str(location)
-    if "://" in text:
-        raise UsageError(f"{text}: no store of this kind", hint="use a folder")
-    folder = Path(location)
+    scheme, separator, _ = text.partition("://")
+    match scheme if separator else None:
+        case "http" | "https":
+            # Reading from the network is rare; urllib3 would cost every command its import.
+            from manifestgen.stores.http import HttpStore  # noqa: PLC0415
+
+            return HttpStore(text)
+        case "s3":
+            raise UsageError(f"{text}: buckets need an extra package", hint="pip install 'manifestgen[s3]'")
+        case None:
+            return _open_folder(Path(location))
+        case _:
+            raise UsageError(
+                f"{text}: no store of this kind", hint="use a folder, `https://…` or `s3://…`"
+            )
+
+
+def _open_folder(folder: Path) -> DirectoryStore:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a site", hint="name the folder of the site")
     return DirectoryStore(folder)
