@@ -18,6 +18,10 @@ from manifestgen.errors import FormatError
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = Mapping[str, Json]
 
+# Steps from the top, joined only for a message: one long key above a long list would otherwise
+# be copied once for every item.
+_Path: TypeAlias = tuple[str, ...]
+
 MAX_INTEGER = 2**53 - 1  # what a JavaScript number holds exactly
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
@@ -28,7 +32,7 @@ _DIGITS = len(str(MAX_INTEGER)) + 1  # one more for the sign
 
 def encode(value: Json) -> bytes:
     """Return the canonical bytes of `value`, or raise `FormatError` if it has none."""
-    _check(value, "$", 0)
+    _check(value, ("$",))
     return _dump(value)
 
 
@@ -53,7 +57,7 @@ def decode(data: bytes, *, limit: int) -> Json:
         raise FormatError(f"nested more than {LIMITS.depth} deep") from None
     except json.JSONDecodeError as error:
         raise FormatError(f"not JSON: {error.msg} at character {error.pos}") from None
-    _check(value, "$", 0)
+    _check(value, ("$",))
     if _dump(value) != data:
         raise FormatError("not in canonical form")
     return value
@@ -66,34 +70,41 @@ def _dump(value: Json) -> bytes:
     return text.encode("utf-8")
 
 
-def _check(value: object, at: str, depth: int) -> None:
-    """Raise `FormatError`, naming the JSON path `at`, unless `value` is within the profile."""
+def _check(value: object, path: _Path) -> None:
+    """Raise `FormatError`, naming the JSON path, unless `value` is within the profile."""
     match value:
         case None | bool():
             pass
         case int():
             if abs(value) > MAX_INTEGER:
-                raise FormatError(f"{at}: an integer beyond 2^53 - 1")
+                raise FormatError(f"{_shown(path)}: an integer beyond 2^53 - 1")
         case str():
             if found := _FORBIDDEN.search(value):
-                raise FormatError(f"{at}: forbidden character U+{ord(found.group()):04X}")
+                character = f"U+{ord(found.group()):04X}"
+                raise FormatError(f"{_shown(path)}: forbidden character {character}")
         case list() | tuple():
-            _check_depth(at, depth)
+            _check_depth(path)
             for index, item in enumerate(value):
-                _check(item, f"{at}[{index}]", depth + 1)
+                _check(item, (*path, f"[{index}]"))
         case dict():
-            _check_depth(at, depth)
+            _check_depth(path)
             for key, item in value.items():
                 if not isinstance(key, str) or not _KEY.fullmatch(key):
-                    raise FormatError(f"{at}: key {key!r} is not lowercase a-z, 0-9 and _")
-                _check(item, f"{at}.{key}", depth + 1)
+                    raise FormatError(
+                        f"{_shown(path)}: key {key!r:.60} is not lowercase a-z, 0-9 and _"
+                    )
+                _check(item, (*path, f".{key}"))
         case _:
-            raise FormatError(f"{at}: {type(value).__name__} is no JSON value of ours")
+            raise FormatError(f"{_shown(path)}: {type(value).__name__} is no JSON value of ours")
 
 
-def _check_depth(at: str, depth: int) -> None:
-    if depth >= LIMITS.depth:
-        raise FormatError(f"{at[:80]}: nested more than {LIMITS.depth} deep")
+def _check_depth(path: _Path) -> None:
+    if len(path) > LIMITS.depth:
+        raise FormatError(f"{_shown(path)}: nested more than {LIMITS.depth} deep")
+
+
+def _shown(path: _Path) -> str:
+    return "".join(path)[:80]
 
 
 def _integer(text: str) -> int:

@@ -11,7 +11,7 @@ import binascii
 import re
 from typing import Final, Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -120,7 +120,7 @@ def load_public(pem: bytes) -> RSAPublicKey:
     """Read a public key in PEM, PKCS#1 or SPKI, or raise `KeyUseError`."""
     try:
         key = serialization.load_pem_public_key(pem)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise KeyUseError("not a public key in PEM") from None
     if not isinstance(key, RSAPublicKey) or key.key_size != RSA_BYTES * 8:
         raise KeyUseError("not an RSA-2048 key; the plugin accepts no other")

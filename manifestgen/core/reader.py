@@ -49,7 +49,7 @@ class Reader:
     def string(self, name: str, *, most: int) -> str:
         """Return a string of at most `most` bytes of UTF-8."""
         value = self.get(name)
-        if not isinstance(value, str) or len(value.encode()) > most:
+        if not isinstance(value, str) or len(value.encode("utf-8", "surrogatepass")) > most:
             raise FormatError(f"{self.at}.{name}: want a string of at most {most} bytes")
         return value
 
