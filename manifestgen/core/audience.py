@@ -67,6 +67,8 @@ class Audience:
         """
         if self.platforms and platform not in self.platforms:
             return "platform"
+        if platform is None and any(one.platform for one in self.native):
+            return "platform"  # the range may be meant for this very device
         ranges = [one.range for one in self.native if one.platform in {None, platform}]
         version = Version.of_native(native) if native is not None else None
         if ranges and (version is None or not all(one.admits(version) for one in ranges)):
@@ -96,6 +98,9 @@ class Audience:
         native: Sequence[NativeRange] = ()
         if read.has("platforms"):
             platforms = read.list("platforms", text_item(PLATFORM, "a platform name"), most=_MOST)
+            if not platforms:
+                # It would read as "everyone" to us and "nobody" to somebody else.
+                raise FormatError(f"{read.at}.platforms: empty; leave it out to allow every one")
         if read.has("native"):
             native = read.list("native", NativeRange.from_json, most=_MOST)
         return cls(tuple(platforms), tuple(native))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Self
 
 from manifestgen.core.audience import EVERYONE, Audience
@@ -20,6 +20,7 @@ from manifestgen.errors import FormatError
 FULL: Final = 10_000
 """Every device, in basis points."""
 
+_SECOND = timedelta(seconds=1)  # dividing by it is exact, where a float of seconds may round up
 _SALT = re.compile(r"[\x20-\x7e]{1,64}", re.ASCII)
 
 
@@ -46,8 +47,8 @@ class Rollout:
             return self.share
         if now <= self.ramp.start:
             return self.ramp.first
-        elapsed = int((now - self.ramp.start).total_seconds())
-        whole = int((self.ramp.end - self.ramp.start).total_seconds())
+        elapsed = (now - self.ramp.start) // _SECOND
+        whole = (self.ramp.end - self.ramp.start) // _SECOND
         return self.ramp.first + (self.share - self.ramp.first) * elapsed // whole
 
     def to_json(self) -> JsonObject:

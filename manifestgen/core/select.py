@@ -7,6 +7,7 @@ lower one is a move that needs a reason. The verdicts say, for every offer, why.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from manifestgen.core.version import Version
 from manifestgen.errors import VerificationError
 
 BUILTIN_UNKNOWN: Final = Version(0, 0, 0)
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,10 @@ def decide(trusted: TrustedManifest, device: Device, memory: Memory, now: dateti
 
 
 def position(salt: str, device_id: str) -> int:
-    """Return where a device stands in a rollout, 0 to 9999 (basis points)."""
+    """Return where a device stands in a rollout, 0 to 9999 (basis points).
+
+    The id must have a UTF-8 form; `reaches` counts any other as none.
+    """
     digest = hashlib.sha256(salt.encode() + b"\0" + device_id.encode()).digest()
     # 32 bits times 10,000 stays below 2**53, so JavaScript reaches the same answer by division.
     return int.from_bytes(digest[:4], "big") * FULL >> 32
@@ -156,7 +162,8 @@ def position(salt: str, device_id: str) -> int:
 def reaches(rollout: Rollout, version: Version, device_id: str | None, now: datetime) -> bool:
     """Tell whether a rollout reaches a device."""
     share = rollout.share_at(now)
-    if device_id is None:
+    # A lone surrogate has no UTF-8, and each language puts other bytes in its place: no id.
+    if device_id is None or _LONE_SURROGATE.search(device_id):
         return share == FULL
     salt = str(version) if rollout.salt is None else rollout.salt
     return position(salt, device_id) < share
