@@ -1,0 +1,1 @@
+"""The tests of manifestgen; `python3 -m tests` runs them."""
