@@ -29,7 +29,7 @@ from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest
 from manifestgen.core.release import Release
 from manifestgen.core.root import Role, Root
-from manifestgen.core.tree import Digest
+from manifestgen.core.tree import Digest, sha256
 from manifestgen.errors import FormatError, VerificationError
 
 Candidate: TypeAlias = "Release | VerificationError"
@@ -116,8 +116,20 @@ class Keyring:
         check_signatures(envelope, Kind.MANIFEST, self.root, role)
         manifest = Manifest.from_json(envelope.signed)
         self._check_meaning(manifest, channel)
-        releases = tuple(self._candidate(offer.release) for offer in manifest.offers)
-        return TrustedManifest(manifest, releases, envelope)
+        return TrustedManifest(manifest, self._releases(manifest), envelope)
+
+    def linked(self, data: bytes, digest: Digest) -> TrustedManifest:
+        """Read a manifest of the past that a verified one names by `digest` as its `previous`.
+
+        The link was signed, so a signature by a key since revoked does not matter; its releases
+        are judged by the keys of today.
+        """
+        if sha256(data) != digest:
+            raise VerificationError("not the manifest that the next one names", code="history")
+        envelope = Envelope.decode(data, limit=LIMITS.manifest_bytes)
+        envelope.expect(Kind.MANIFEST)
+        manifest = Manifest.from_json(envelope.signed)
+        return TrustedManifest(manifest, self._releases(manifest), envelope)
 
     def release(self, envelope: Envelope) -> Release:
         """Verify a release, stored or embedded."""
@@ -130,6 +142,9 @@ class Keyring:
                 code="wrong_app",
             )
         return release
+
+    def _releases(self, manifest: Manifest) -> tuple[Candidate, ...]:
+        return tuple(self._candidate(offer.release) for offer in manifest.offers)
 
     def _candidate(self, envelope: Envelope) -> Candidate:
         try:
@@ -188,7 +203,8 @@ def check_fresh(
             f"manifest {manifest.sequence} is older than {seen.sequence}, already seen",
             code="replay",
         )
-    if seen is not None and manifest.sequence == seen.sequence and trusted.seen != seen:
+    changed = seen is not None and trusted.seen.digest != seen.digest
+    if seen is not None and manifest.sequence == seen.sequence and changed:
         raise VerificationError(
             f"a second manifest {manifest.sequence}, with another content", code="equivocation"
         )

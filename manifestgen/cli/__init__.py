@@ -1,0 +1,63 @@
+"""The command line: each file parses one group of commands, calls one function, prints.
+
+Exit codes: 0 ok, 1 could not do it, 2 wrong usage, 3 not to be trusted, 4 key or passphrase,
+5 somebody else published, 6 store or server unreachable, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from manifestgen import __version__
+from manifestgen.cli import project, publish, report, server
+from manifestgen.errors import UsageError
+
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 could not do it, 2 wrong usage, 3 not to be trusted, 4 key or"
+    " passphrase, 5 somebody else published, 6 store or server unreachable, 130 interrupted."
+)
+
+app = typer.Typer(
+    name="manifestgen",
+    help="Over-the-air updates from plain files.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """Over-the-air updates from plain files."""
+    if version:
+        print(f"manifestgen {__version__}")
+        raise typer.Exit
+
+
+project.register(app)
+publish.register(app)
+server.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    group = typer.main.get_command(app)
+    try:
+        result = group.main(given, prog_name="manifestgen", standalone_mode=False)
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except typer.TyperException as error:
+        hint = "run the command with --help"
+        message = error.format_message().rstrip(".")
+        usage = UsageError(message[:1].lower() + message[1:], hint=hint)
+        return report.fail(usage, as_json="--json" in given)
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,62 @@
+"""`init`: make a project, and say what to keep safe."""
+
+from typing import Annotated
+
+import typer
+
+from manifestgen.cli.report import Output, Session, command
+from manifestgen.config import check_base_url
+from manifestgen.core.root import APP
+from manifestgen.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    command(app, "init")(_init)
+
+
+def _init(
+    session: Session,
+    *,
+    app: Annotated[
+        str | None, typer.Option("--app", metavar="ID", help="App id, such as com.example.app.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", metavar="URL", help="Where the site will be served.")
+    ] = None,
+) -> Output:
+    """Make manifestgen.toml, keys and the first root; nothing that exists is touched.
+
+    Example: manifestgen init --app com.example.app --base-url https://cdn.example.com/app
+    """
+    from dataclasses import replace
+
+    from manifestgen.publish import init
+
+    settings = session.settings(base_url=check_base_url(base_url) if base_url else None)
+    if app is not None:
+        if not APP.fullmatch(app):
+            raise UsageError(f"{app!r} is no app id", hint="write it as com.example.app")
+        if settings.exists and settings.app != app:
+            raise UsageError(
+                f"this project is for {settings.app}", hint="change `app` in manifestgen.toml"
+            )
+        settings = replace(settings, app=app)
+    made = init(settings, now=session.now(), ask=session.ask, ci=session.ci)
+    if not made.files:
+        return Output({"app": settings.app, "made": []}, f"{settings.app} is set up already")
+    text = [f"set up {settings.app}", *made_lines(made.files, made.secrets)]
+    text += ["", "next: manifestgen publish DIST", "      manifestgen verify"]
+    return Output({"app": settings.app, "made": list(made.files)}, "\n".join(text))
+
+
+def made_lines(files: tuple[str, ...], secrets: tuple[str, ...]) -> list[str]:
+    """Say what was made, what to back up and what to commit."""
+    lines = [f"  made {name}" for name in files]
+    if secrets:
+        folder = secrets[0].rpartition("/")[0]
+        lines += [
+            f"  back up {folder}/ where only you can read it: devices trust these keys alone",
+            "  commit manifestgen.toml and the rest of .manifestgen/ (git ignores the keys)",
+        ]
+    return lines

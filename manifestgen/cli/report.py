@@ -1,0 +1,217 @@
+"""How every command talks.
+
+The rules of the terminal, obeyed here and nowhere else:
+
+* Data goes to stdout, talk to stderr: notices, progress, `error: …` and `hint: …`, lower case,
+  without a full stop.
+* `--json` prints one object on stdout and asks nothing; failures are `{error, code, hint, exit}`.
+* `-q` silences all talk but errors. `-v` logs the `manifestgen` logger to stderr.
+* Nothing is asked where `CI` is set or standard input is no terminal. Passphrases come from
+  MANIFESTGEN_PASSPHRASE, from the file that MANIFESTGEN_PASSPHRASE_FILE names, or from the
+  terminal; never from an argument.
+* SOURCE_DATE_EPOCH, if set, is the time of everything that is written.
+"""
+
+import functools
+import inspect
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from manifestgen.config import Settings, check_base_url, check_channel, find, load
+from manifestgen.errors import Error, KeyUseError, UsageError
+
+Config: TypeAlias = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Use this manifestgen.toml.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+
+Site: TypeAlias = Annotated[
+    str | None, typer.Option("--site", metavar="DIR|URL", help="The site, if not the configured.")
+]
+ChannelName: TypeAlias = Annotated[
+    str | None, typer.Option("--channel", metavar="C", help="The channel, if not the configured.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a command has to say: `data` for `--json`, `text` for people, and its exit code."""
+
+    data: Mapping[str, Any]
+    text: str
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of one command: the flags that every command has."""
+
+    config: Path | None = None
+    json: bool = False
+    quiet: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    @property
+    def ci(self) -> bool:
+        """Whether this is a CI job: no prompts, no new keys."""
+        return self.environ.get("CI", "") not in {"", "0", "false"}
+
+    def settings(
+        self,
+        *,
+        site: str | None = None,
+        channel: str | None = None,
+        base_url: str | None = None,
+    ) -> Settings:
+        """Return the project's settings, with flags over environment over file over default."""
+        environ = self.environ
+        found = load(self.config, environ) if self.config else find(Path.cwd(), environ)
+        if site:
+            # A path on the command line is relative to where the person stands.
+            found = replace(found, site=site if "://" in site else str(Path(site).absolute()))
+        if channel:
+            found = replace(found, channel=check_channel(channel, "--channel"))
+        if base_url:
+            found = replace(found, base_url=check_base_url(base_url, "--base-url"))
+        return found
+
+    def now(self) -> datetime:
+        """Return the time of this run in whole seconds, read once by each command."""
+        epoch = self.environ.get("SOURCE_DATE_EPOCH")
+        if not epoch:
+            return datetime.now(UTC).replace(microsecond=0)
+        try:
+            return datetime.fromtimestamp(int(epoch), UTC)
+        except (ValueError, OverflowError, OSError):
+            raise UsageError(f"SOURCE_DATE_EPOCH={epoch} is no number of seconds") from None
+
+    def ask(self, name: str) -> bytes | None:
+        """Return the passphrase of a key, or `None` where nobody can be asked."""
+        if text := self.environ.get("MANIFESTGEN_PASSPHRASE"):
+            return text.encode()
+        if path := self.environ.get("MANIFESTGEN_PASSPHRASE_FILE"):
+            return _passphrase_file(Path(path))
+        if self.ci or self.json or not sys.stdin.isatty():
+            return None
+        import getpass
+
+        return getpass.getpass(f"passphrase of {name}: ").encode()
+
+    def say(self, *lines: str) -> None:
+        """Tell a person something that is no data."""
+        if not self.quiet:
+            for line in lines:
+                print(line, file=sys.stderr)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None] | None]:
+        """Show a bar on stderr while bytes go by; only for a person at a terminal."""
+        if self.quiet or self.json or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda count: bar.update(task, advance=count)
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Output]], None]:
+    """Register a command that gets a `Session` first, and the flags every command has.
+
+    The function parses nothing and prints nothing but through the session: it returns its output.
+    """
+
+    def register(function: Callable[..., Output]) -> None:
+        @functools.wraps(function)
+        def run(
+            *args: Any, config: Config, json: Json, quiet: Quiet, verbose: Verbose, **rest: Any
+        ) -> None:
+            session = Session(config, json, quiet or json)
+            _log(verbose=verbose)
+            try:
+                output = function(session, *args, **rest)
+            except Error as error:
+                raise typer.Exit(fail(error, as_json=json)) from None
+            print(_dumped(output.data) if json else output.text)
+            if output.exit_code:
+                raise typer.Exit(output.exit_code)
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        run.__signature__ = inspect.Signature([*own, *_COMMON])  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in (*own, *_COMMON)}
+        app.command(name)(run)
+
+    return register
+
+
+def fail(error: Error, *, as_json: bool) -> int:
+    """Print an error the way this project does; return its exit code."""
+    if as_json:
+        fields = {"error": str(error), "code": error.code, "hint": error.hint}
+        print(_dumped({**fields, "exit": error.exit_code}))
+    else:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+    return error.exit_code
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Align columns of text with two spaces between them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def plural(count: int, noun: str) -> str:
+    """Write `1 file`, `2 files`, `1,234 bytes`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+_COMMON = (
+    _option("config", Config, None),
+    _option("json", Json, default=False),
+    _option("quiet", Quiet, default=False),
+    _option("verbose", Verbose, default=False),
+)
+
+
+def _passphrase_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise KeyUseError(
+            f"cannot read MANIFESTGEN_PASSPHRASE_FILE {path}: {error.strerror}"
+        ) from None
+
+
+def _log(*, verbose: bool) -> None:
+    logger = logging.getLogger("manifestgen")
+    if verbose and not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.INFO)
+
+
+def _dumped(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)

@@ -1,0 +1,63 @@
+"""Pages for people, rendered from signed manifests; nothing here is ever signed or trusted."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
+
+from manifestgen.core.keyring import TrustedManifest
+from manifestgen.core.manifest import Offer
+from manifestgen.core.reader import format_time
+from manifestgen.core.release import Release
+from manifestgen.core.root import Root
+
+
+def index(root: Root, manifests: Sequence[TrustedManifest]) -> str:
+    """Render the status page: channels, and what each offers to whom."""
+    template = _environment().get_template("index.html.j2")
+    return template.render(root=root, channels=[_channel(one) for one in manifests])
+
+
+def server(kind: str, **values: object) -> str:
+    """Render a server's configuration; `kind` is `nginx` or `caddy`."""
+    return _environment().get_template(f"server/{kind}.j2").render(**values)
+
+
+def _channel(trusted: TrustedManifest) -> dict[str, object]:
+    pairs = zip(trusted.manifest.offers, trusted.releases, strict=True)
+    return {
+        "manifest": trusted.manifest,
+        "offers": [_offer(*pair, trusted.manifest.issued) for pair in pairs],
+    }
+
+
+def _offer(offer: Offer, release: object, issued: datetime) -> dict[str, object]:
+    return {
+        "offer": offer,
+        "release": release if isinstance(release, Release) else None,
+        "percent": offer.rollout.share_at(issued) / 100,
+    }
+
+
+@cache
+def _environment() -> Environment:
+    package = files("manifestgen").joinpath("templates")  # an installed wheel
+    checkout = Path(__file__).resolve().parent.parent / "templates"  # a source checkout
+    folder = package if package.is_dir() else checkout
+
+    def source(name: str) -> str:
+        return folder.joinpath(*name.split("/")).read_text("utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(source),
+        autoescape=select_autoescape(["html", "html.j2"]),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["time"] = format_time
+    return environment

@@ -1,0 +1,105 @@
+"""The one way a manifest comes into being: planned, signed, committed, shown.
+
+`history/N` is created, never replaced: of two publishers one creates it, and the other plans
+again on top of what it finds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias
+
+from manifestgen.core.envelope import Envelope, Kind
+from manifestgen.core.keyring import Keyring, TrustedManifest
+from manifestgen.core.limits import LIMITS
+from manifestgen.core.manifest import Manifest
+from manifestgen.errors import ConflictError, UsageError
+from manifestgen.publish.site import Head, Site
+from manifestgen.publish.trust import high_water, raise_high_water
+from manifestgen.signers import Keys
+from manifestgen.signers.interface import sign
+from manifestgen.stores.names import history_name
+
+_TRIES = 20
+
+Plan: TypeAlias = Callable[[Head | None, Manifest], Manifest | None]
+"""Given the head and a manifest that only renews it, return what to publish; `None`: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What devices see now; `changed` is false if it was so already."""
+
+    head: Head
+    changed: bool
+
+
+def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -> Committed:
+    """Publish the manifest that `plan` makes of the newest one.
+
+    Raises:
+        KeyUseError: the channel's manifest keys are not at hand.
+        ConflictError: others published faster than we could, many times in a row.
+    """
+    keyring = site.chain.keyring
+    role = keyring.root.manifest_role(channel)
+    if role is None:
+        raise UsageError(
+            f"root {keyring.root.number} has no manifest key for channel {channel}",
+            hint=f"run `manifestgen keys add --role manifest --channel {channel}`",
+        )
+    signers = keys.require(role, f"the {channel} manifest")
+    mark = high_water(site.settings, channel)
+    for _ in range(_TRIES):
+        head = site.head(channel, probe=mark + 1)
+        following = _following(site, channel, head, mark, now)
+        manifest = plan(head, following)
+        if manifest is None:
+            if head is None:
+                raise UsageError(f"channel {channel} has no manifest yet")
+            raise_high_water(site.settings, channel, head.manifest.sequence)
+            site.publish_head(head)
+            return Committed(head, changed=False)
+        data = sign(Envelope((), manifest.to_json()), Kind.MANIFEST, signers).encode()
+        committed = Head(_as_devices_see_it(keyring, data, channel), data)
+        try:
+            site.store.create(history_name(channel, manifest.sequence), data)  # the commit
+        except ConflictError:
+            mark = max(mark, manifest.sequence - 1)
+            continue
+        raise_high_water(site.settings, channel, manifest.sequence)
+        site.publish_head(committed)  # devices see it from here on
+        return Committed(committed, changed=True)
+    raise ConflictError(
+        f"others published to {channel} {_TRIES} times in a row",
+        hint="run the same command again",
+    )
+
+
+def _following(site: Site, channel: str, head: Head | None, mark: int, now: datetime) -> Manifest:
+    """Return the manifest that follows: the same offers, a new number and new times."""
+    root = site.chain.keyring.root
+    lifetime = min(site.settings.channel_settings(channel).expires, root.lifetime)
+    issued = max(now, head.manifest.issued) if head else now
+    blank = Manifest(
+        app=root.app,
+        channel=channel,
+        sequence=max(head.manifest.sequence if head else 0, mark) + 1,
+        issued=issued,
+        expires=issued + lifetime,
+        root=root.number,
+        previous=head.digest if head else None,
+    )
+    if head is None:
+        return blank
+    old = head.manifest
+    return replace(blank, offers=old.offers, withdrawn=old.withdrawn, paused=old.paused)
+
+
+def _as_devices_see_it(keyring: Keyring, data: bytes, channel: str) -> TrustedManifest:
+    if len(data) > LIMITS.manifest_bytes:
+        raise UsageError(
+            f"the manifest would be {len(data)} bytes, devices read {LIMITS.manifest_bytes}",
+            hint="offer fewer releases or patches",
+        )
+    return keyring.manifest(data, channel)

@@ -1,0 +1,344 @@
+"""Publish a build: from the folder to the file devices see, in the order it happens.
+
+    verify the site → pack → encrypt → sign the release → blobs → release → commit the manifest
+
+Everything before the commit is invisible to devices, and what a killed run leaves behind is
+re-used or swept by the next.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from manifestgen import bundle
+from manifestgen.config import Settings
+from manifestgen.core import capgo
+from manifestgen.core.audience import EVERYONE, Audience
+from manifestgen.core.envelope import Envelope, Kind
+from manifestgen.core.manifest import EVERY_DEVICE, FULL, Manifest, Offer, Rollout
+from manifestgen.core.release import Release, Scheme
+from manifestgen.core.tree import Digest
+from manifestgen.core.version import Version
+from manifestgen.errors import ConflictError, KeyUseError, UsageError, VerificationError
+from manifestgen.publish.commit import commit
+from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
+from manifestgen.publish.site import Head, Site
+from manifestgen.publish.trust import load_roots
+from manifestgen.signers import Ask, Keys, Signer, load_content_secret, load_signer, load_wrapper
+from manifestgen.signers.interface import sign
+from manifestgen.stores import Store
+from manifestgen.stores.names import blob_name, history_name, release_name
+
+FLOOR_DEPTH: Final = 3
+"""A release's default floor is the channel's third-last release, itself counted."""
+
+Progress = Callable[[int], None]
+"""Told the bytes of the build that were packed since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapgoZip:
+    """What Capgo's CLI printed of a zip that it encrypted."""
+
+    path: Path
+    iv_session_key: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to publish, and to whom."""
+
+    source: bundle.Build | CapgoZip
+    channel: str
+    version: Version
+    audience: Audience = EVERYONE
+    rollout: Rollout = EVERY_DEVICE
+    mandatory: bool = False
+    floor: Version | None = None
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publish did; `changed` is false when all of it was there already.
+
+    `offered` is false where the channel has moved on to something newer since.
+    """
+
+    app: str
+    channel: str
+    version: Version
+    sequence: int
+    tree: Digest
+    manifest: str
+    release: str
+    blobs_written: int
+    blobs_reused: int
+    blob_bytes: int
+    changed: bool
+    offered: bool
+
+
+def publish(
+    settings: Settings,
+    request: Request,
+    *,
+    store: Store,
+    ask: Ask,
+    now: datetime,
+    progress: Progress | None = None,
+) -> Published:
+    """Publish one version to one channel.
+
+    Raises:
+        UsageError: the build, the version or a setting is wrong.
+        VerificationError: what is on the site is not this project's; nothing was added.
+        KeyUseError: a key is missing or is not in the root.
+        ConflictError: others kept publishing.
+    """
+    chain = load_roots(settings)
+    site = Site(store, chain, settings)
+    release_signers = _keys(settings, settings.release_uris(), ask).require(
+        chain.keyring.root.release, "a release"
+    )
+    manifest_keys = _keys(settings, settings.manifest_uris(request.channel), ask)
+    head = site.head(request.channel)
+    site.publish_roots()
+    with _sealed(settings, request, store, ask, progress) as (sealed, sealing):
+        existing = site.release(request.version)
+        if existing:
+            envelope, release = existing
+            _check_same(release, sealed)
+        else:
+            floor = _floor(site, head, request)
+            terms = Terms(request.version, request.audience, floor, request.notes)
+            release = sealed.release(terms, sealing, now)
+            envelope = sign(Envelope((), release.to_json()), Kind.RELEASE, release_signers)
+        written = _store_bundle(store, release, sealed)
+    if not existing:
+        _store_release(site, release, envelope)
+    offer = Offer(envelope, request.rollout, mandatory=request.mandatory)
+    planned = _Plan(offer, release, known=existing is not None)
+    done = commit(site, request.channel, manifest_keys, now=now, plan=planned)
+    sequence = done.head.manifest.sequence
+    return Published(
+        app=settings.app,
+        channel=request.channel,
+        version=release.version,
+        sequence=sequence,
+        tree=release.tree.digest,
+        manifest=history_name(request.channel, sequence),
+        release=release_name(str(release.version)),
+        blobs_written=int(written),
+        blobs_reused=int(not written),
+        blob_bytes=release.bundle.size,
+        changed=done.changed,
+        offered=release.version in _versions(done.head),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Puts an offer on top of what a channel offers, and keeps beneath it what is still needed."""
+
+    offer: Offer
+    release: Release
+    known: bool
+
+    def __call__(self, head: Head | None, following: Manifest) -> Manifest | None:
+        version = self.release.version
+        if version in following.withdrawn:
+            raise UsageError(
+                f"{version} was withdrawn from {following.channel}",
+                hint="publish the fix under a higher version",
+            )
+        if head is not None and (version in _versions(head) or self._overtaken(head)):
+            return None
+        offers = (self.offer, *self._beneath(head))
+        return replace(following, offers=offers)
+
+    def _overtaken(self, head: Head) -> bool:
+        """Tell whether the channel already offers everybody something newer."""
+        newest = max(_versions(head), default=None)
+        if newest is None or newest < self.release.version:
+            return False
+        if not _admits_everyone(self.offer, self.release):
+            return False
+        if self.known:
+            return True
+        raise UsageError(
+            f"{head.manifest.channel} offers {newest}, and no device moves down to"
+            f" {self.release.version} by itself",
+            hint=f"publish a version above {newest}, or withdraw it with"
+            f" `manifestgen channel withdraw {newest}`",
+        )
+
+    def _beneath(self, head: Head | None) -> Iterator[Offer]:
+        if head is None or _admits_everyone(self.offer, self.release):
+            return
+        for offer, release in zip(head.manifest.offers, head.trusted.releases, strict=True):
+            yield offer
+            if isinstance(release, Release) and _admits_everyone(offer, release):
+                return
+
+
+def _admits_everyone(offer: Offer, release: Release) -> bool:
+    """Tell whether an offer leaves no device for those beneath it."""
+    whole = offer.rollout.ramp is None and offer.rollout.share == FULL
+    return whole and offer.audience == EVERYONE and release.audience == EVERYONE
+
+
+def _versions(head: Head) -> list[Version]:
+    return [one.version for one in head.trusted.releases if isinstance(one, Release)]
+
+
+def _floor(site: Site, head: Head | None, request: Request) -> Version | None:
+    if request.floor is not None:
+        return request.floor
+    before = site.recent_releases(head, FLOOR_DEPTH - 1)
+    return before[-1].version if len(before) == FLOOR_DEPTH - 1 else None
+
+
+def _check_same(release: Release, sealed: Sealed) -> None:
+    if release.tree.digest != sealed.tree.digest():
+        raise UsageError(
+            f"{release.version} is published already, with other content",
+            hint="a version never changes; publish this build under a higher version",
+        )
+
+
+def _store_bundle(store: Store, release: Release, sealed: Sealed) -> bool:
+    """Store a release's blob; `False` if it is there already."""
+    if release.bundle == sealed.payload:
+        return sealed.add_to(store)
+    # The same tree, packed or encrypted otherwise: the release names the blob of then.
+    if store.size(blob_name(release.bundle.blob)) != release.bundle.size:
+        raise VerificationError(
+            f"the bundle of {release.version} is missing from the site",
+            code="missing",
+            hint="restore the site from a copy, or publish this build under a higher version",
+        )
+    return False
+
+
+def _store_release(site: Site, release: Release, envelope: Envelope) -> None:
+    name = release_name(str(release.version))
+    try:
+        site.store.create(name, envelope.encode())
+    except ConflictError:
+        there = site.release(release.version)
+        if there is None or there[1].tree != release.tree:
+            raise ConflictError(
+                f"somebody else is publishing {release.version} with other content",
+                hint="publish this build under a higher version",
+            ) from None
+
+
+@contextmanager
+def _sealed(
+    settings: Settings, request: Request, store: Store, ask: Ask, progress: Progress | None
+) -> Iterator[tuple[Sealed, Sealing]]:
+    source = request.source
+    if isinstance(source, CapgoZip):
+        wrapper = load_wrapper(settings.capgo_key, folder=settings.folder, ask=ask)
+        sealing = Sealing(Scheme.CAPGO, settings.app)
+        with sealed_capgo_zip(
+            store,
+            source.path,
+            session=source.iv_session_key,
+            checksum=source.checksum,
+            public=wrapper.public,
+        ) as sealed:
+            yield sealed, sealing
+        return
+    sealing = _sealing(settings, ask)
+    with sealed_build(store, source, sealing, progress) as sealed:
+        yield sealed, sealing
+
+
+def _sealing(settings: Settings, ask: Ask) -> Sealing:
+    if settings.scheme is Scheme.NONE:
+        return Sealing(Scheme.NONE, settings.app)
+    wrapper = load_wrapper(settings.capgo_key, folder=settings.folder, ask=ask)
+    _check_installed_key(settings, wrapper)
+    secret = load_content_secret(settings.content_key, folder=settings.folder)
+    return Sealing(settings.scheme, settings.app, settings.checksum, secret, wrapper)
+
+
+def _check_installed_key(settings: Settings, wrapper: capgo.Wrapper) -> None:
+    """Refuse a Capgo key whose public half is not the one that installed apps carry."""
+    if not settings.capgo_public.exists():
+        return
+    installed = capgo.load_public(settings.capgo_public.read_bytes())
+    if installed.public_numbers() != wrapper.public.public_numbers():
+        raise KeyUseError(
+            f"the Capgo key is {capgo.key_id(wrapper.public)}, but apps carry"
+            f" {capgo.key_id(installed)} ({settings.capgo_public})",
+            hint="restore the key those apps were built with; only a new native build changes it",
+        )
+
+
+def read_build(settings: Settings, folder: Path) -> bundle.Build:
+    """Read a build folder, which must lie apart from the site; nothing is changed."""
+    build = bundle.read_build(folder)
+    _check_apart(build.folder, settings)
+    return build
+
+
+def _check_apart(folder: Path, settings: Settings) -> None:
+    if "://" in settings.site:
+        return
+    site, build = (settings.folder / settings.site).resolve(), folder.resolve()
+    if site == build or site.is_relative_to(build):
+        raise UsageError(
+            f"the site {settings.site} lies inside the build, which would publish itself",
+            hint="put the site elsewhere: `site` in manifestgen.toml, or --site",
+        )
+    if build.is_relative_to(site):
+        raise UsageError(
+            f"the build {folder} lies inside the site, which is published",
+            hint="build into a folder of its own",
+        )
+
+
+def _keys(settings: Settings, uris: tuple[str, ...], ask: Ask) -> Keys:
+    loaded: dict[str, Signer] = {
+        uri: load_signer(uri, folder=settings.folder, ask=ask) for uri in dict.fromkeys(uris)
+    }
+    return Keys(tuple(loaded.values()))
+
+
+def version_beside(folder: Path) -> Version:
+    """Return the version that the build's `package.json` or the nearest above it names."""
+    text = bundle.version_of(folder)
+    if text is None:
+        raise UsageError(
+            "no version: neither the build nor a folder above it has a package.json that names one",
+            hint="give it with --version 1.4.2",
+        )
+    return parse_version(text)
+
+
+def parse_version(text: str) -> Version:
+    """Read a version that a person wrote, or raise `UsageError`."""
+    try:
+        return Version.parse(text)
+    except VerificationError as error:
+        raise UsageError(str(error), hint="write it as 1.4.2 or 1.5.0-beta.1") from None
+
+
+def parse_share(text: str) -> int:
+    """Read `10%` or `0.5%` as basis points, or raise `UsageError`."""
+    number, percent, rest = text.partition("%")
+    try:
+        share = round(float(number) * 100) if percent and not rest else -1
+        exact = abs(float(number) * 100 - share) < 1e-6
+    except ValueError:
+        share, exact = -1, False
+    if not 0 <= share <= FULL or not exact:
+        raise UsageError(f"{text!r} is no share", hint="write it as 10% or 0.5%, up to 100%")
+    return share

@@ -1,0 +1,132 @@
+"""The project's own trust: its root chain, and the sequences it has signed.
+
+The chain lies in `.manifestgen/root/`, committed to git. The high-water mark lies beside the keys:
+whoever can sign must remember what was signed, so that a site restored from a backup is never
+given the same sequence twice.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from manifestgen.config import Settings
+from manifestgen.core.keyring import Keyring
+from manifestgen.errors import StoreError, UsageError, VerificationError
+
+_MARKS: Final = "sequences.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RootChain:
+    """Root documents from number 1 upwards, each verified by the one before."""
+
+    documents: tuple[bytes, ...]
+    keyring: Keyring
+
+    @property
+    def newest(self) -> bytes:
+        """The document that holds now."""
+        return self.documents[-1]
+
+    def extended(self, document: bytes) -> "RootChain":
+        """Return the chain with the next root, or raise `VerificationError`."""
+        return RootChain((*self.documents, document), self.keyring.follow(document))
+
+
+def load_roots(settings: Settings) -> RootChain:
+    """Read and verify the project's root chain.
+
+    Raises:
+        UsageError: there is none.
+        VerificationError: a document in it was damaged or is not signed by the one before.
+    """
+    folder = settings.root_folder
+    try:
+        documents = [(folder / "1.json").read_bytes()]
+        while (folder / f"{len(documents) + 1}.json").exists():
+            documents.append((folder / f"{len(documents) + 1}.json").read_bytes())
+    except FileNotFoundError:
+        raise UsageError(
+            f"there is no root in {folder}", hint="run `manifestgen init`, or restore it from git"
+        ) from None
+    return _verified(documents, folder)
+
+
+def save_root(settings: Settings, number: int, document: bytes) -> None:
+    """Add a verified root to the project's chain."""
+    settings.root_folder.mkdir(parents=True, exist_ok=True)
+    write_file(settings.root_folder / f"{number}.json", document)
+
+
+def high_water(settings: Settings, channel: str) -> int:
+    """Return the highest sequence this machine has signed for a channel, 0 for none."""
+    return _marks(settings).get(channel, 0)
+
+
+def raise_high_water(settings: Settings, channel: str, sequence: int) -> None:
+    """Remember a sequence; without a key folder (CI with keys in variables) there is no memory."""
+    marks = _marks(settings)
+    if sequence > marks.get(channel, 0) and settings.key_folder.is_dir():
+        text = json.dumps(marks | {channel: sequence}, indent=2, sort_keys=True) + "\n"
+        write_file(settings.key_folder / _MARKS, text.encode())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file of the project: temporary file, fsync, rename, fsync of the folder."""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        if os.name == "posix":
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _verified(documents: list[bytes], folder: Path) -> RootChain:
+    try:
+        chain = RootChain((documents[0],), Keyring.trust(documents[0]))
+        for document in documents[1:]:
+            chain = chain.extended(document)
+    except VerificationError as error:
+        raise VerificationError(
+            f"the root chain in {folder} does not verify: {error}",
+            code=error.code,
+            hint="restore it from git",
+        ) from None
+    return chain
+
+
+def _marks(settings: Settings) -> dict[str, int]:
+    path = settings.key_folder / _MARKS
+    try:
+        marks = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        marks = None
+    if not isinstance(marks, dict) or not all(type(mark) is int for mark in marks.values()):
+        raise UsageError(
+            f"{path} is damaged",
+            hint="restore it from your backup; without it a restored site may repeat a sequence",
+        )
+    return marks

@@ -1,0 +1,85 @@
+"""Make new key files: created exclusively, 0600 from the first byte, never overwritten."""
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from manifestgen.core.cipher import SECRET_BYTES
+from manifestgen.core.keys import Algorithm
+from manifestgen.core.release import RSA_BYTES
+from manifestgen.errors import KeyUseError
+
+_IGNORE = "# Private keys: never in git, never in a site. Back them up elsewhere.\n*\n"
+
+
+def make_key_folder(folder: Path) -> None:
+    """Make a folder for keys: 0700, ignored by git."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.name == "posix":
+        folder.chmod(0o700)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text(_IGNORE)
+
+
+def create_signing_key(path: Path, algorithm: Algorithm, passphrase: bytes | None) -> None:
+    """Write a new Ed25519 or P-256 key as PKCS#8 PEM."""
+    key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+    if algorithm is Algorithm.ED25519:
+        key = Ed25519PrivateKey.generate()
+    else:
+        key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, _encryption(passphrase)
+    )
+    write_secret(path, pem)
+
+
+def create_capgo_key(path: Path, passphrase: bytes | None) -> None:
+    """Write a new RSA-2048 key as PKCS#1 PEM, the form Capgo's CLI reads and writes.
+
+    With a passphrase it is PKCS#8: PKCS#1's own encryption is too weak to offer.
+    """
+    key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BYTES * 8)
+    form = serialization.PrivateFormat
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        form.PKCS8 if passphrase else form.TraditionalOpenSSL,
+        _encryption(passphrase),
+    )
+    write_secret(path, pem)
+
+
+def create_content_secret(path: Path) -> None:
+    """Write a new content secret: 32 random bytes in hex."""
+    write_secret(path, secrets.token_hex(SECRET_BYTES).encode() + b"\n")
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet, readable by its owner alone, and make it durable."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KeyUseError(
+            f"{path} exists and is not overwritten", hint="move it away first if it is not needed"
+        ) from None
+    except OSError as error:
+        raise KeyUseError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink()  # half a key would be refused as a key and never overwritten
+        raise KeyUseError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _encryption(passphrase: bytes | None) -> serialization.KeySerializationEncryption:
+    if passphrase is None:
+        return serialization.NoEncryption()
+    return serialization.BestAvailableEncryption(passphrase)

@@ -1,0 +1,31 @@
+"""From a URI to something that signs, wraps or derives."""
+
+import re
+from pathlib import Path
+
+from manifestgen.core.capgo import Wrapper
+from manifestgen.core.cipher import SECRET_BYTES
+from manifestgen.errors import KeyUseError
+from manifestgen.signers.interface import Ask, Signer
+from manifestgen.signers.pem import signer_from, wrapper_from
+from manifestgen.signers.sources import read_source
+
+_HEX = re.compile(rb"[0-9a-f]{%d}" % (2 * SECRET_BYTES))
+
+
+def load_signer(uri: str, *, folder: Path, ask: Ask) -> Signer:
+    """Return the signer at `uri`, or raise `KeyUseError`."""
+    return signer_from(read_source(uri, folder), uri, ask)
+
+
+def load_wrapper(uri: str, *, folder: Path, ask: Ask) -> Wrapper:
+    """Return the Capgo key at `uri`, or raise `KeyUseError`."""
+    return wrapper_from(read_source(uri, folder), uri, ask)
+
+
+def load_content_secret(uri: str, *, folder: Path) -> bytes:
+    """Return the 32 bytes from which bundle keys are derived, or raise `KeyUseError`."""
+    text = read_source(uri, folder).strip()
+    if not _HEX.fullmatch(text):
+        raise KeyUseError(f"{uri} is no content secret: want {2 * SECRET_BYTES} hex digits")
+    return bytes.fromhex(text.decode())
