@@ -15,8 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from manifestgen.core.capgo import V2, V3
-from manifestgen.core.release import Scheme
+from manifestgen.core.release import V2, V3, Scheme
 from manifestgen.core.root import APP, is_channel
 from manifestgen.errors import UsageError
 

@@ -17,12 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen.core.cipher import ContentKey
-from manifestgen.core.release import AES_BLOCK, RSA_BYTES, Wrapped
+from manifestgen.core.release import AES_BLOCK, RSA_BYTES, V2, V3, Wrapped
 from manifestgen.core.tree import Digest
 from manifestgen.errors import FormatError, KeyUseError, VerificationError
-
-V3: Final = "v3"  # plugins from 5.30, 6.30, 7.30 and all of 8: hex of the wrapped 32 bytes
-V2: Final = "v2"  # older ones: base64 of the wrapped 48 bytes that base64-decoding the hex gives
 
 _HEX_256: Final = re.compile(r"[0-9a-f]{512}", re.ASCII)
 

@@ -9,17 +9,16 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NewType, Self
+from typing import TYPE_CHECKING, Final, NewType, Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography import exceptions
 
 from manifestgen.core.canonical import Json, JsonObject
 from manifestgen.core.reader import Reader, encode_bytes
 from manifestgen.errors import FormatError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 KeyId = NewType("KeyId", str)
 """SHA-256 of a public key's SPKI DER, 64 lowercase hex digits."""
@@ -94,10 +93,10 @@ class PublicKey:
             return False
         try:
             if self.algorithm is Algorithm.ED25519:
-                Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+                _verify_ed25519(self.raw, signature, message)
             else:
-                self._p256().verify(_der(signature), message, ec.ECDSA(hashes.SHA256()))
-        except InvalidSignature:
+                _verify_p256(self.raw, signature, message)
+        except exceptions.InvalidSignature:
             return False
         return True
 
@@ -126,17 +125,31 @@ class PublicKey:
     def _check_point(self) -> None:
         if self.algorithm is Algorithm.P256:
             try:
-                self._p256()
+                _p256(self.raw)
             except ValueError:
                 raise FormatError("a P-256 key that is no point of the curve") from None
         elif self.raw[:31] + bytes([self.raw[31] & 0x7F]) in _SMALL_ORDER:
             raise FormatError("an Ed25519 key of small order")
 
-    def _p256(self) -> ec.EllipticCurvePublicKey:
-        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + self.raw)
+
+# `cryptography` is imported where a signature is checked: `--help` and friends do without it.
 
 
-def _der(signature: bytes) -> bytes:
-    return encode_dss_signature(
-        int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-    )
+def _verify_ed25519(raw: bytes, signature: bytes, message: bytes) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    Ed25519PublicKey.from_public_bytes(raw).verify(signature, message)
+
+
+def _verify_p256(raw: bytes, signature: bytes, message: bytes) -> None:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    _p256(raw).verify(utils.encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+
+
+def _p256(raw: bytes) -> "EllipticCurvePublicKey":
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + raw)

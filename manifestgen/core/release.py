@@ -28,6 +28,9 @@ _FORM = re.compile(r"v[23]", re.ASCII)
 AES_BLOCK: Final = 16
 RSA_BYTES: Final = 256  # the stock plugin refuses any other modulus
 
+V3: Final = "v3"  # plugins from 5.30, 6.30, 7.30 and all of 8: hex of the wrapped 32 bytes
+V2: Final = "v2"  # older ones: base64 of the wrapped 48 bytes that base64-decoding the hex gives
+
 
 class Scheme(StrEnum):
     """How payloads are encrypted."""

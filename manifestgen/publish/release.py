@@ -15,7 +15,7 @@ from manifestgen.core import capgo, cipher
 from manifestgen.core.archive import tree_of
 from manifestgen.core.audience import EVERYONE, Audience
 from manifestgen.core.cipher import ContentKey
-from manifestgen.core.release import Payload, Release, Scheme, TreeRef, Wrapped
+from manifestgen.core.release import V3, Payload, Release, Scheme, TreeRef, Wrapped
 from manifestgen.core.tree import Digest, Tree
 from manifestgen.core.version import Version
 from manifestgen.errors import Error
@@ -41,7 +41,7 @@ class Sealing:
 
     scheme: Scheme
     app: str
-    form: str = capgo.V3
+    form: str = V3
     secret: bytes = b""
     wrapper: capgo.Wrapper | None = None
 
