@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from manifestgen.core.manifest import Rollout
     from manifestgen.core.version import Version
     from manifestgen.publish import CapgoZip, Published
-    from manifestgen.stores import Store
 
 _CAPGO_ZIP = "Instead of DIR: a zip that Capgo's CLI encrypted."
 
@@ -80,7 +79,7 @@ def _publish(
 
     Example: manifestgen publish dist/ --rollout 10%
     """
-    from manifestgen.publish import Request, init, parse_share, parse_version, publish
+    from manifestgen.publish import Request, init, open_site, parse_share, parse_version, publish
 
     started = time.perf_counter()
     settings = session.settings(site=site, channel=channel, base_url=base_url)
@@ -102,7 +101,7 @@ def _publish(
     if made.files:
         session.say(f"set up {settings.app}", *made_lines(made.files, made.secrets), "")
         settings = replace(settings, exists=True)
-    store = _store(settings, dry_run=dry_run)
+    store = open_site(settings, dry_run=dry_run)
     with session.progress("packing", _size(source)) as progress:
         done = publish(settings, request, store=store, ask=session.ask, now=now, progress=progress)
     seconds = round(time.perf_counter() - started, 3)
@@ -178,14 +177,6 @@ def _notes(text: str) -> str:
         return Path(text[1:]).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--notes: cannot read {text[1:]}: {error}") from None
-
-
-def _store(settings: "Settings", *, dry_run: bool) -> "Store":
-    from manifestgen.stores import Overlay, open_store
-
-    location = settings.site if "://" in settings.site else settings.folder / settings.site
-    store = open_store(location)
-    return Overlay(store) if dry_run else store
 
 
 def _data(done: "Published", seconds: float) -> dict[str, object]:

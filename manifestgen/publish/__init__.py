@@ -15,6 +15,7 @@ from manifestgen.publish.publish import (
     read_build,
     version_beside,
 )
+from manifestgen.publish.start import open_site
 
 __all__ = [
     "CapgoZip",
@@ -22,6 +23,7 @@ __all__ = [
     "Published",
     "Request",
     "init",
+    "open_site",
     "parse_share",
     "parse_version",
     "publish",

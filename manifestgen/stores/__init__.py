@@ -30,11 +30,13 @@ def open_store(location: str | Path) -> Store:
     match scheme if separator else None:
         case "http" | "https":
             # Reading from the network is rare; urllib3 would cost every command its import.
-            from manifestgen.stores.http import HttpStore  # noqa: PLC0415
+            from manifestgen.stores.http import HttpStore
 
             return HttpStore(text)
         case "s3":
-            raise UsageError(f"{text}: buckets need an extra package", hint="pip install 'manifestgen[s3]'")
+            raise UsageError(
+                f"{text}: buckets need an extra package", hint="pip install 'manifestgen[s3]'"
+            )
         case None:
             return _open_folder(Path(location))
         case _:

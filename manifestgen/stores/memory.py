@@ -109,15 +109,17 @@ class MemoryStore:
 
 
 class Overlay:
-    """Another store as it would be: reads fall through to it, writes stay in memory.
+    """One store on top of another: reads fall through to the one beneath, writes stay on top.
 
-    `written` and `deleted` list what a command did, in the order it did it. The store beneath is
-    never written to, so a conflict with another process is only seen if that one came first.
+    With memory on top it shows what a command would do; with a folder on top of a live site it is
+    what a CI job with an empty folder continues. `written` and `deleted` list what a command did,
+    in the order it did it. The store beneath is never written to, so a conflict with another
+    process is only seen if that one came first.
     """
 
-    def __init__(self, base: Store, *, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, base: Store, top: Store | None = None) -> None:
         self._base = base
-        self._top = MemoryStore(now=now)
+        self._top = MemoryStore() if top is None else top
         self.written: list[str] = []
         self.deleted: list[str] = []
 
@@ -140,7 +142,7 @@ class Overlay:
 
     def scratch(self) -> AbstractContextManager[Path]:
         """Lend a private folder, outside the store beneath; see `Store.scratch`."""
-        return temporary_folder()
+        return self._top.scratch()
 
     def add(self, name: str, source: Path | bytes) -> bool:
         """Write a content-addressed object; see `Store.add`."""

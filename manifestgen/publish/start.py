@@ -1,0 +1,26 @@
+"""Open the site a command works on."""
+
+from manifestgen.config import Settings
+from manifestgen.errors import UsageError
+from manifestgen.stores import Overlay, Store, open_store
+
+
+def open_site(settings: Settings, *, dry_run: bool = False) -> Store:
+    """Open the configured site; an empty folder continues the live site at `base_url`.
+
+    So a CI job needs nothing but the keys: what is not in its folder is read from the web server,
+    verified like everything else, and only what is new is written. A live site that answers 404
+    is a first publish.
+
+    Raises:
+        StoreError: the live site cannot be reached; going on would start a second history.
+    """
+    if settings.site.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{settings.site} can only be read", hint="publish into a folder and copy it there"
+        )
+    remote = "://" in settings.site
+    store = open_store(settings.site if remote else settings.folder / settings.site)
+    if settings.base_url and not remote and next(store.names(), None) is None:
+        store = Overlay(open_store(settings.base_url), store)
+    return Overlay(store) if dry_run else store
