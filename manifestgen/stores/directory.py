@@ -134,6 +134,14 @@ class DirectoryStore:
         found = [entry for entry in self._walk(folder) if entry.name.startswith(prefix)]
         return iter(sorted(found, key=lambda entry: entry.name))
 
+    def folders(self) -> list[str]:
+        """List the folders at the top; see `Store.folders`."""
+        with _explained("list", self._root), suppress(FileNotFoundError, NotADirectoryError):
+            with os.scandir(self._root) as listing:
+                found = [item.name for item in listing if item.is_dir(follow_symlinks=False)]
+            return sorted(name for name in found if _is_name(name))
+        return []
+
     # Writing
 
     @contextmanager

@@ -152,6 +152,10 @@ class HttpStore:
             hint="name the folder or the bucket behind it",
         )
 
+    def folders(self) -> list[str]:
+        """List nothing: a web server does not say what it has."""
+        return []
+
     def delete(self, name: str) -> None:
         """Refuse: nothing is written here."""
         self._refuse()
@@ -296,7 +300,8 @@ class _Download(io.RawIOBase):
 
     def _receive(self, most: int) -> bytes:
         with _explained(self._url, self._patience):
-            data = self._response.read(most)
+            # Unlike `read`, this does not lose what came before a cut.
+            data = self._response.read1(most)
         if not data and self._size is not None and self._delivered < self._size:
             raise _PassingError(f"{self._url}: the connection was cut")
         return data
@@ -537,14 +542,14 @@ def _reason(error: Exception, patience: Patience) -> str:
     match error:
         case NameResolutionError():
             return "the name of the host is not known"
-        case ConnectTimeoutError():
-            return f"no connection within {patience.connect:g} s"
         case ReadTimeoutError():
             return f"nothing came for {patience.silence:g} s"
-        case NewConnectionError():
+        case NewConnectionError():  # to urllib3 a kind of ConnectTimeoutError
             cause = error.__cause__
             reason = cause.strerror if isinstance(cause, OSError) else None
             return f"no connection: {(reason or 'refused').lower()}"
+        case ConnectTimeoutError():
+            return f"no connection within {patience.connect:g} s"
         case ProxyError():
             return "the proxy cannot be reached"
         case SSLError():

@@ -95,6 +95,12 @@ class Store(Protocol):
     def names(self, prefix: str = "") -> Iterator[Entry]:
         """List the objects whose names begin with `prefix`, sorted by name."""
 
+    def folders(self) -> list[str]:
+        """List the folders at the top, channels among them; empty where nothing can be listed.
+
+        One cheap request anywhere, however many blobs there are.
+        """
+
     def delete(self, name: str) -> None:
         """Remove an object; one that is not there is fine. For pruning only."""
 

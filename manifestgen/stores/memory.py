@@ -99,6 +99,10 @@ class MemoryStore:
             found = sorted(item for item in self._objects.items() if item[0].startswith(prefix))
         return (Entry(name, len(data), modified) for name, (data, modified) in found)
 
+    def folders(self) -> list[str]:
+        """List the folders at the top; see `Store.folders`."""
+        return sorted({name.partition("/")[0] for name in self._objects if "/" in name})
+
     def delete(self, name: str) -> None:
         """Remove an object; see `Store.delete`."""
         with self._lock:
@@ -176,6 +180,10 @@ class Overlay:
             found.pop(name, None)
         found.update((entry.name, entry) for entry in self._top.names(prefix))
         return iter(sorted(found.values(), key=lambda entry: entry.name))
+
+    def folders(self) -> list[str]:
+        """List the folders at the top; see `Store.folders`."""
+        return sorted({*self._base.folders(), *self._top.folders()})
 
     def delete(self, name: str) -> None:
         """Remove an object; see `Store.delete`."""
