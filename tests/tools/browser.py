@@ -1,6 +1,7 @@
 """The system's Chromium, driven by Playwright, without the network it would otherwise look for."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,8 @@ _FLAGS = (
 def chromium() -> Iterator[Browser]:
     """Start a headless Chromium with an empty profile, or raise `Missing`."""
     program = parts.locate("chromium")
+    if sys.platform == "linux":
+        parts.locate("libatomic")
     # Chromium's sandbox refuses to run for root.
     flags = [*_FLAGS, "--no-sandbox"] if os.geteuid() == 0 else list(_FLAGS)
     with sync_playwright() as playwright:

@@ -57,12 +57,13 @@ def _is_current() -> bool:
 
 
 def _key() -> str:
-    return f"{sys.version_info[:3]} {hashlib.sha256(_PROJECT.read_bytes()).hexdigest()}\n"
+    return f"{sys.version}\n{hashlib.sha256(_PROJECT.read_bytes()).hexdigest()}\n"
 
 
 def _create() -> None:
     # Kept where it works, because this very interpreter may be the one inside it.
-    if run([_FOLDER / "bin" / "python", "-c", "import pip"]).returncode == 0:
+    version = run([_FOLDER / "bin" / "python", "-c", "import pip, sys; print(sys.version)"])
+    if version.stdout.strip() == sys.version.strip():
         return
     made = _venv()
     if made.returncode:

@@ -28,7 +28,10 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A program or library of the system, and where it may lie: a name on PATH, or a path."""
+    """A program or library of the system, and where it may lie.
+
+    A place is a name on PATH, or an absolute path in which `*` may stand for one folder.
+    """
 
     name: str
     places: tuple[str, ...]
@@ -36,22 +39,19 @@ class Part:
 
     def find(self) -> Path | None:
         """Return the first place where it is."""
-        for place in self.places:
-            if found := shutil.which(place, path=_search_path()):
-                return Path(found)
-            if place.startswith("/") and Path(place).is_file():
-                return Path(place)
-        return None
+        return next((found for place in self.places if (found := _look(place))), None)
 
 
 PARTS = (
     Part("nginx", ("nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"), "nginx"),
     Part("chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium"),
+    # Playwright's driver is a Node that needs it.
+    Part("libatomic", ("/usr/lib*/libatomic.so.1", "/usr/lib*/*/libatomic.so.1"), "libatomic1"),
     Part("softhsm2-util", ("softhsm2-util",), "softhsm2"),
     Part(
         "softhsm2",
         (
-            "/usr/lib/softhsm/libsofthsm2.so",
+            "/usr/lib*/softhsm/libsofthsm2.so",
             "/usr/local/lib/softhsm/libsofthsm2.so",
             "/opt/homebrew/lib/softhsm/libsofthsm2.so",
         ),
@@ -130,6 +130,13 @@ def _as_root() -> list[str]:
     if shutil.which("sudo") and run(["sudo", "--non-interactive", "true"]).returncode == 0:
         return ["sudo", "--non-interactive"]
     raise Missing("not installed, and installing it would take a password")
+
+
+def _look(place: str) -> Path | None:
+    if place.startswith("/"):
+        return next(Path("/").glob(place[1:]), None)
+    program = shutil.which(place, path=_search_path())
+    return Path(program) if program else None
 
 
 def _search_path() -> str:

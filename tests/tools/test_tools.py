@@ -141,7 +141,9 @@ def test_capgo_decrypts_with_the_key_it_is_given(tmp_path: Path, capgo: CapgoCli
     ],
 )
 def test_a_build_holds_a_web_app(name: str, version: str) -> None:
-    files = [path for path in builds.build(name, version).rglob("*") if path.is_file()]
+    folder = builds.build(name, version)
+    assert (folder / "index.html").is_file()
+    files = [path for path in folder.rglob("*") if path.is_file()]
     suffixes = {path.suffix for path in files}
     assert ".js" in suffixes
     assert not suffixes & {".map", ".gz", ".br"}
