@@ -5,6 +5,7 @@ again on top of what it finds.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
@@ -12,9 +13,9 @@ from typing import TypeAlias
 from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.keyring import Keyring, TrustedManifest
 from manifestgen.core.limits import LIMITS
-from manifestgen.core.manifest import Manifest
-from manifestgen.errors import ConflictError, UsageError
-from manifestgen.publish.site import Head, Site
+from manifestgen.core.manifest import Manifest, Offer
+from manifestgen.errors import ConflictError, UsageError, VerificationError
+from manifestgen.publish.site import Head, Site, Tip
 from manifestgen.publish.trust import high_water, raise_high_water
 from manifestgen.signers import Keys
 from manifestgen.signers.interface import sign
@@ -51,9 +52,9 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
     signers = keys.require(role, f"the {channel} manifest")
     mark = high_water(site.settings, channel)
     for _ in range(_TRIES):
-        head = site.head(channel, probe=mark + 1)
-        following = _following(site, channel, head, mark, now)
-        manifest = plan(head, following)
+        tip = site.tip(channel, mark=mark)
+        head = tip.head
+        manifest = plan(head, _following(site, channel, tip, now))
         if manifest is None:
             if head is None:
                 raise UsageError(f"channel {channel} has no manifest yet")
@@ -65,8 +66,7 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
         try:
             site.store.create(history_name(channel, manifest.sequence), data)  # the commit
         except ConflictError:
-            mark = max(mark, manifest.sequence - 1)
-            continue
+            continue  # somebody was faster: plan again on top of theirs
         raise_high_water(site.settings, channel, manifest.sequence)
         site.publish_head(committed)  # devices see it from here on
         return Committed(committed, changed=True)
@@ -76,15 +76,16 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
     )
 
 
-def _following(site: Site, channel: str, head: Head | None, mark: int, now: datetime) -> Manifest:
+def _following(site: Site, channel: str, tip: Tip, now: datetime) -> Manifest:
     """Return the manifest that follows: the same offers, a new number and new times."""
-    root = site.chain.keyring.root
+    root, head = site.chain.keyring.root, tip.head
     lifetime = min(site.settings.channel_settings(channel).expires, root.lifetime)
-    issued = max(now, head.manifest.issued) if head else now
+    # Time never goes back, unless a key since revoked set it.
+    issued = max(now, head.manifest.issued) if head and not head.outdated else now
     blank = Manifest(
         app=root.app,
         channel=channel,
-        sequence=max(head.manifest.sequence if head else 0, mark) + 1,
+        sequence=tip.following,
         issued=issued,
         expires=issued + lifetime,
         root=root.number,
@@ -93,7 +94,19 @@ def _following(site: Site, channel: str, head: Head | None, mark: int, now: date
     if head is None:
         return blank
     old = head.manifest
-    return replace(blank, offers=old.offers, withdrawn=old.withdrawn, paused=old.paused)
+    offers = tuple(_resigned(site, offer) for offer in old.offers)
+    return replace(blank, offers=offers, withdrawn=old.withdrawn, paused=old.paused)
+
+
+def _resigned(site: Site, offer: Offer) -> Offer:
+    """Take the release's envelope as stored, if the one in the offer is outdated."""
+    keyring = site.chain.keyring
+    with suppress(VerificationError):
+        keyring.release(offer.release)
+        return offer
+    once = site.once_trusted(offer.release)
+    stored = site.release_envelope(once.version) if once else None
+    return replace(offer, release=stored) if stored else offer
 
 
 def _as_devices_see_it(keyring: Keyring, data: bytes, channel: str) -> TrustedManifest:

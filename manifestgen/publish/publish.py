@@ -24,9 +24,10 @@ from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, KeyUseError, UsageError, VerificationError
 from manifestgen.publish.commit import commit
+from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
 from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
 from manifestgen.publish.site import Head, Site
-from manifestgen.publish.trust import load_roots
+from manifestgen.publish.trust import high_water, load_roots
 from manifestgen.signers import Ask, Keys, Signer, load_content_secret, load_signer, load_wrapper
 from manifestgen.signers.interface import sign
 from manifestgen.stores import Store
@@ -102,11 +103,11 @@ def publish(
     """
     chain = load_roots(settings)
     site = Site(store, chain, settings)
-    release_signers = _keys(settings, settings.release_uris(), ask).require(
+    release_signers = load_keys(settings, settings.release_uris(), ask).require(
         chain.keyring.root.release, "a release"
     )
-    manifest_keys = _keys(settings, settings.manifest_uris(request.channel), ask)
-    head = site.head(request.channel)
+    manifest_keys = load_keys(settings, settings.manifest_uris(request.channel), ask)
+    head = site.head(request.channel, mark=high_water(settings, request.channel))
     site.publish_roots()
     with _sealed(settings, request, store, ask, progress) as (sealed, sealing):
         existing = site.release(request.version)
@@ -137,7 +138,7 @@ def publish(
         blobs_reused=int(not written),
         blob_bytes=release.bundle.size,
         changed=done.changed,
-        offered=release.version in _versions(done.head),
+        offered=release.version in versions(done.head),
     )
 
 
@@ -156,17 +157,16 @@ class _Plan:
                 f"{version} was withdrawn from {following.channel}",
                 hint="publish the fix under a higher version",
             )
-        if head is not None and (version in _versions(head) or self._overtaken(head)):
+        if head is not None and (version in versions(head) or self._overtaken(head)):
             return None
-        offers = (self.offer, *self._beneath(head))
-        return replace(following, offers=offers)
+        return replace(following, offers=tuple(on_top(self.offer, self.release, pairs(head))))
 
     def _overtaken(self, head: Head) -> bool:
         """Tell whether the channel already offers everybody something newer."""
-        newest = max(_versions(head), default=None)
+        newest = max(versions(head), default=None)
         if newest is None or newest < self.release.version:
             return False
-        if not _admits_everyone(self.offer, self.release):
+        if not admits_everyone(self.offer, self.release):
             return False
         if self.known:
             return True
@@ -176,24 +176,6 @@ class _Plan:
             hint=f"publish a version above {newest}, or withdraw it with"
             f" `manifestgen channel withdraw {newest}`",
         )
-
-    def _beneath(self, head: Head | None) -> Iterator[Offer]:
-        if head is None or _admits_everyone(self.offer, self.release):
-            return
-        for offer, release in zip(head.manifest.offers, head.trusted.releases, strict=True):
-            yield offer
-            if isinstance(release, Release) and _admits_everyone(offer, release):
-                return
-
-
-def _admits_everyone(offer: Offer, release: Release) -> bool:
-    """Tell whether an offer leaves no device for those beneath it."""
-    whole = offer.rollout.ramp is None and offer.rollout.share == FULL
-    return whole and offer.audience == EVERYONE and release.audience == EVERYONE
-
-
-def _versions(head: Head) -> list[Version]:
-    return [one.version for one in head.trusted.releases if isinstance(one, Release)]
 
 
 def _floor(site: Site, head: Head | None, request: Request) -> Version | None:
@@ -305,7 +287,8 @@ def _check_apart(folder: Path, settings: Settings) -> None:
         )
 
 
-def _keys(settings: Settings, uris: tuple[str, ...], ask: Ask) -> Keys:
+def load_keys(settings: Settings, uris: tuple[str, ...], ask: Ask) -> Keys:
+    """Load the signers at some URIs, each once."""
     loaded: dict[str, Signer] = {
         uri: load_signer(uri, folder=settings.folder, ask=ask) for uri in dict.fromkeys(uris)
     }

@@ -87,7 +87,7 @@ def sealed_build(
         plain = scratch / "bundle.zip"
         with plain.open("w+b") as out:
             packed = bundle.pack(build, out, progress=progress)
-        yield _seal(plain, packed.tree, Digest(packed.sha256), sealing, scratch)
+        yield _seal(plain, packed, sealing)
 
 
 @contextmanager
@@ -118,22 +118,22 @@ def sealed_capgo_zip(
         yield Sealed(stored, tree, Payload(blob, size, plain_digest, plain_size), wrapped)
 
 
-def _seal(plain: Path, tree: Tree, digest: Digest, sealing: Sealing, scratch: Path) -> Sealed:
-    plain_size = plain.stat().st_size
+def _seal(plain: Path, packed: bundle.Packed, sealing: Sealing) -> Sealed:
+    digest, size = Digest(packed.sha256), packed.size
     if sealing.scheme is Scheme.NONE or sealing.wrapper is None:
-        return Sealed(plain, tree, Payload(digest, plain_size, digest, plain_size), None)
+        return Sealed(plain, packed.tree, Payload(digest, size, digest, size), None)
     key = cipher.bundle_key(
         sealing.secret,
         scheme=sealing.scheme,
         app=sealing.app,
-        packer=bundle.PACKER,
-        tree=tree.digest(),
+        packer=packed.packer,
+        tree=packed.tree.digest(),
     )
     wrapped = capgo.wrap(sealing.wrapper, key, digest, sealing.form)
-    path = scratch / "bundle.bin"
-    blob, size = _encrypt(plain, path, key)
+    path = plain.with_name("bundle.bin")
+    blob, stored_size = _encrypt(plain, path, key)
     plain.unlink()
-    return Sealed(path, tree, Payload(blob, size, digest, plain_size), wrapped)
+    return Sealed(path, packed.tree, Payload(blob, stored_size, digest, size), wrapped)
 
 
 def _encrypt(plain: Path, path: Path, key: ContentKey) -> tuple[Digest, int]:

@@ -5,18 +5,21 @@ What a killed command left half-done is finished here first: whoever finds histo
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from manifestgen import pages
 from manifestgen.config import Settings
 from manifestgen.core import stock
 from manifestgen.core.envelope import Envelope
-from manifestgen.core.keyring import TrustedManifest, usable
+from manifestgen.core.keyring import Keyring, TrustedManifest, usable
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest
 from manifestgen.core.release import Release
+from manifestgen.core.root import is_channel
 from manifestgen.core.tree import Digest, sha256
 from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, VerificationError
@@ -33,6 +36,7 @@ from manifestgen.stores.names import (
 )
 
 _LOOK_BACK = 200  # manifests of history read for earlier releases: refreshes lie between them
+_GAP = 64  # sequences that may lie unused between two manifests
 _TRIES = 5
 
 T = TypeVar("T")
@@ -40,10 +44,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest committed manifest of a channel, and the file it is."""
+    """A committed manifest of a channel, and the file it is.
+
+    `outdated` means that only keys of an earlier root signed it: what it offers may be carried
+    on, its sequence and times bind nobody.
+    """
 
     trusted: TrustedManifest
     data: bytes
+    outdated: bool = False
 
     @property
     def manifest(self) -> Manifest:
@@ -57,6 +66,14 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Tip:
+    """Where a channel goes on: the newest manifest, and the first sequence that is free."""
+
+    head: Head | None
+    following: int
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """A store, and the root chain by which it is judged."""
 
@@ -64,53 +81,78 @@ class Site:
     chain: RootChain
     settings: Settings
 
-    def head(self, channel: str, *, probe: int = 0) -> Head | None:
-        """Return the newest manifest of a channel, `None` if there is none yet.
-
-        `probe` is a sequence that may have been committed with a gap before it.
+    def tip(self, channel: str, *, mark: int = 0) -> Tip:
+        """Return where a channel goes on; `mark` is the highest sequence ever signed here.
 
         Raises:
             VerificationError: what is there is not this project's; it must not be extended.
         """
         stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
-        head = self._verified(stored.data, channel) if stored else None
-        if head:
-            self._check_in_history(head, channel)
-        newest = self._ahead(head, channel, probe)
-        if newest and newest is not head:
-            self.publish_head(newest)
-        return newest
+        current = self._verified(stored.data, channel) if stored else None
+        if current and current.outdated and 0 < mark < current.manifest.sequence:
+            # A key since revoked signed further than we ever did: go on from our own last one.
+            current = self._committed(channel, mark)
+        elif current:
+            self._check_in_history(current, channel)
+        tip = self._ahead(current, channel, mark)
+        if tip.head and (stored is None or tip.head.data != stored.data):
+            self.publish_head(tip.head)
+        return tip
+
+    def head(self, channel: str, *, mark: int = 0) -> Head | None:
+        """Return the newest manifest of a channel, `None` if there is none yet."""
+        return self.tip(channel, mark=mark).head
+
+    def channels(self) -> list[str]:
+        """Return the channels that have a manifest."""
+        named = {name for entry in self.chain.keyring.root.manifest for name in entry.channels}
+        known = {*named, *self.settings.channels, self.settings.channel, *self.store.folders()}
+        return sorted(
+            name
+            for name in known
+            if is_channel(name) and self.store.size(manifest_name(name)) is not None
+        )
 
     def release(self, version: Version) -> tuple[Envelope, Release] | None:
         """Return a release of this site, verified, or `None` if there is none."""
+        envelope = self.release_envelope(version)
+        if envelope is None:
+            return None
+        name = release_name(str(version))
+        return envelope, self._explained(name, lambda: self.chain.keyring.release(envelope))
+
+    def release_envelope(self, version: Version) -> Envelope | None:
+        """Return a stored release, unverified, or `None` if there is none."""
         name = release_name(str(version))
         stored = self.store.get(name, limit=LIMITS.release_bytes)
         if stored is None:
             return None
-        envelope = self._explained(
-            name, lambda: Envelope.decode(stored.data, limit=len(stored.data))
-        )
-        return envelope, self._explained(name, lambda: self.chain.keyring.release(envelope))
+        data = stored.data
+        return self._explained(name, lambda: Envelope.decode(data, limit=LIMITS.release_bytes))
 
     def earlier(self, head: Head | None) -> Iterator[Head]:
         """Walk a channel's history backwards, `head` first, as far as it is linked."""
-        for _ in range(_LOOK_BACK):
-            if head is None:
-                return
+        while head is not None:
             yield head
-            manifest = head.manifest
-            if manifest.previous is None:
-                return
-            name = history_name(manifest.channel, manifest.sequence - 1)
+            head = self._before(head)
+
+    def _before(self, head: Head) -> Head | None:
+        manifest = head.manifest
+        if manifest.previous is None:
+            return None
+        # The number before, as a rule; some are passed over after a restored backup.
+        for sequence in range(manifest.sequence - 1, max(0, manifest.sequence - _GAP), -1):
+            name = history_name(manifest.channel, sequence)
             stored = self.store.get(name, limit=LIMITS.manifest_bytes)
-            if stored is None or sha256(stored.data) != manifest.previous:
-                return
-            head = Head(self.chain.keyring.linked(stored.data, manifest.previous), stored.data)
+            if stored and sha256(stored.data) == manifest.previous:
+                linked = self.chain.keyring.linked(stored.data, manifest.previous)
+                return Head(linked, stored.data)
+        return None
 
     def recent_releases(self, head: Head | None, count: int) -> list[Release]:
         """Return the last `count` releases a channel offered, the newest first."""
         found: dict[Version, Release] = {}
-        for one in self.earlier(head):
+        for one in islice(self.earlier(head), _LOOK_BACK):
             for release in usable(one.trusted):
                 found.setdefault(release.version, release)
             if len(found) >= count:
@@ -138,7 +180,7 @@ class Site:
             stored = self.store.get(name, limit=LIMITS.manifest_bytes)
             if stored and stored.data != head.data:
                 there = self._verified(stored.data, head.manifest.channel)
-                if there.manifest.sequence >= head.manifest.sequence:
+                if not there.outdated and there.manifest.sequence >= head.manifest.sequence:
                     head = there  # somebody was faster and newer: render theirs
             if stored is None or stored.data != head.data:
                 try:
@@ -158,9 +200,9 @@ class Site:
         for name, answer in self.capgo_answers(head.trusted).items():
             self._put(name, json.dumps(answer, indent=1, sort_keys=True).encode() + b"\n")
         manifests = [head.trusted]
-        for other in self._other_channels(channel):
+        for other in self.channels():
             stored = self.store.get(manifest_name(other), limit=LIMITS.manifest_bytes)
-            if stored:
+            if stored and other != channel:
                 manifests.append(self._verified(stored.data, other).trusted)
         manifests.sort(key=lambda trusted: trusted.manifest.channel)
         self._put(INDEX, pages.index(self.chain.keyring.root, manifests).encode())
@@ -180,27 +222,30 @@ class Site:
                 answers[platform] = answers[None]
         return {capgo_name(channel, platform): answer for platform, answer in answers.items()}
 
-    def _other_channels(self, channel: str) -> list[str]:
-        named = {name for entry in self.chain.keyring.root.manifest for name in entry.channels}
-        known = named | set(self.settings.channels) | {self.settings.channel}
-        return sorted(known - {"*", channel})
-
-    def _ahead(self, head: Head | None, channel: str, probe: int) -> Head | None:
+    def _ahead(self, head: Head | None, channel: str, mark: int) -> Tip:
+        """Walk to the end of history, past a commit whose publisher was interrupted."""
+        following = head.manifest.sequence + 1 if head else 1
         while True:
-            sequence = head.manifest.sequence if head else 0
-            later = self._committed(channel, sequence + 1) or (
-                self._committed(channel, probe) if probe > sequence + 1 else None
+            later = self._committed(channel, following)
+            if later is None and following <= mark:
+                following = mark + 1  # signed here once, then lost with a backup: never again
+            elif later is None:
+                return Tip(head, following)
+            elif later.outdated:
+                following += 1
+            else:
+                self._check_follows(later, head)
+                head, following = later, following + 1
+
+    def _check_follows(self, later: Head, head: Head | None) -> None:
+        if later.manifest.previous != (head.digest if head else None):
+            manifest = later.manifest
+            before = f"manifest {head.manifest.sequence}" if head else "an empty history"
+            raise VerificationError(
+                f"{history_name(manifest.channel, manifest.sequence)} does not follow {before}",
+                code="history",
+                hint="the site was mixed from two copies; restore one of them whole",
             )
-            if later is None:
-                return head
-            if later.manifest.previous != (head.digest if head else None):
-                raise VerificationError(
-                    f"{history_name(channel, later.manifest.sequence)} does not follow"
-                    f" manifest {sequence}",
-                    code="history",
-                    hint="the site was mixed from two copies; restore one of them whole",
-                )
-            head = later
 
     def _committed(self, channel: str, sequence: int) -> Head | None:
         stored = self.store.get(history_name(channel, sequence), limit=LIMITS.manifest_bytes)
@@ -225,23 +270,37 @@ class Site:
             )
 
     def _verified(self, data: bytes, channel: str) -> Head:
+        """Verify a manifest by the newest root, or by an earlier one of the chain."""
         name = manifest_name(channel)
-        trusted = self._explained(name, lambda: self.chain.keyring.manifest(data, channel))
-        for release in trusted.releases:
-            if isinstance(release, VerificationError):
-                raise VerificationError(f"{name}: {release}", code=release.code, hint=release.hint)
-        return Head(trusted, data)
+        newest, *before = reversed(self.chain.keyrings)
+        try:
+            trusted, outdated = newest.manifest(data, channel), False
+        except VerificationError as error:
+            if error.code != "signature" or not _by_any(before, data, channel):
+                raise _refused(name, error) from None
+            trusted, outdated = newest.linked(data, sha256(data)), True
+        self._check_releases(trusted, name)
+        return Head(trusted, data, outdated)
+
+    def _check_releases(self, trusted: TrustedManifest, name: str) -> None:
+        """Refuse releases that no root of the chain vouches for; outdated ones can be re-signed."""
+        for offer, release in zip(trusted.manifest.offers, trusted.releases, strict=True):
+            if isinstance(release, VerificationError) and not self.once_trusted(offer.release):
+                raise _refused(name, release)
+
+    def once_trusted(self, envelope: Envelope) -> Release | None:
+        """Return a release that a root of the chain vouched for, however old; else `None`."""
+        for keyring in reversed(self.chain.keyrings):
+            with suppress(VerificationError):
+                return keyring.release(envelope)
+        return None
 
     def _explained(self, name: str, check: Callable[[], T]) -> T:
         """Run a check; its error names the file and says that nothing was added."""
         try:
             return check()
         except VerificationError as error:
-            raise VerificationError(
-                f"{name} of the site does not verify: {error}",
-                code=error.code,
-                hint="nothing was changed; run `manifestgen verify`, and restore a good copy",
-            ) from None
+            raise _refused(name, error) from None
 
     def _put(self, name: str, data: bytes) -> None:
         """Write a mutable file that follows from others, unless it is right already."""
@@ -255,3 +314,19 @@ class Site:
                 continue
             return
         raise ConflictError(f"{name} keeps changing", hint="run the same command again")
+
+
+def _by_any(keyrings: Sequence[Keyring], data: bytes, channel: str) -> bool:
+    for keyring in keyrings:
+        with suppress(VerificationError):
+            keyring.manifest(data, channel)
+            return True
+    return False
+
+
+def _refused(name: str, error: VerificationError) -> VerificationError:
+    return VerificationError(
+        f"{name} of the site does not verify: {error}",
+        code=error.code,
+        hint="nothing was changed; run `manifestgen verify`, and restore a good copy",
+    )

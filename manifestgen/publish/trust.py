@@ -24,16 +24,22 @@ class RootChain:
     """Root documents from number 1 upwards, each verified by the one before."""
 
     documents: tuple[bytes, ...]
-    keyring: Keyring
+    keyrings: tuple[Keyring, ...]
 
     @property
     def newest(self) -> bytes:
         """The document that holds now."""
         return self.documents[-1]
 
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that hold now."""
+        return self.keyrings[-1]
+
     def extended(self, document: bytes) -> "RootChain":
         """Return the chain with the next root, or raise `VerificationError`."""
-        return RootChain((*self.documents, document), self.keyring.follow(document))
+        keyring = self.keyring.follow(document)
+        return RootChain((*self.documents, document), (*self.keyrings, keyring))
 
 
 def load_roots(settings: Settings) -> RootChain:
@@ -104,7 +110,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _verified(documents: list[bytes], folder: Path) -> RootChain:
     try:
-        chain = RootChain((documents[0],), Keyring.trust(documents[0]))
+        chain = RootChain((documents[0],), (Keyring.trust(documents[0]),))
         for document in documents[1:]:
             chain = chain.extended(document)
     except VerificationError as error:
