@@ -1,4 +1,4 @@
-"""Sites that never touch a disk: one for tests, and one that shows what a command would write."""
+"""A site that never touches a disk, and one store laid over another, for dry runs and for CI."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

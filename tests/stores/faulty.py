@@ -49,6 +49,9 @@ class FaultyStore:
     def names(self, prefix: str = "") -> Iterator[Entry]:
         return self.base.names(prefix)
 
+    def folders(self) -> list[str]:
+        return self.base.folders()
+
     def scratch(self) -> AbstractContextManager[Path]:
         return self.base.scratch()
 

@@ -16,6 +16,9 @@ STORES: dict[str, Callable[[Path], Store]] = {
     "directory": lambda folder: DirectoryStore(folder / "site"),
     "overlay on memory": lambda _: Overlay(MemoryStore()),
     "overlay on a directory": lambda folder: Overlay(DirectoryStore(folder / "site")),
+    "a directory over memory": lambda folder: Overlay(
+        MemoryStore(), DirectoryStore(folder / "site")
+    ),
     "faulty": lambda _: FaultyStore(MemoryStore()),
 }
 
@@ -44,6 +47,7 @@ def test_an_empty_store_has_nothing(store: Store) -> None:
     assert store.open(MANIFEST) is None
     assert store.size(MANIFEST) is None
     assert list(store.names()) == []
+    assert store.folders() == []
     store.delete(MANIFEST)
 
 
@@ -169,6 +173,12 @@ def test_names_are_listed_by_prefix_and_sorted(store: Store) -> None:
     assert list(store.names("b/")) == []
     assert [entry.size for entry in store.names("index")] == [10]
     assert all(entry.modified.utcoffset() == timedelta(0) for entry in store.names())
+
+
+def test_the_folders_at_the_top_are_listed(store: Store) -> None:
+    for name in ("production/manifest.json", "beta/history/000001.json", "index.html", BLOB):
+        store.add(name, b"x")
+    assert store.folders() == ["beta", "blobs", "production"]
 
 
 def test_objects_can_be_deleted_while_they_are_listed(store: Store) -> None:

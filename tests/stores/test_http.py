@@ -539,4 +539,5 @@ def test_nothing_is_written(web: Web) -> None:
         with pytest.raises(StoreError) as caught:
             write()
         assert "behind it" in (caught.value.hint or "")
+    assert site.folders() == []
     assert web.seen == []

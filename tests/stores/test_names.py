@@ -70,6 +70,12 @@ def test_digests_that_name_no_blob(digest: str) -> None:
         names.blob_name(digest)
 
 
+@pytest.mark.parametrize("platform", ["", "iOS", "../x", "a-b"])
+def test_platforms_that_are_none(platform: str) -> None:
+    with pytest.raises(UsageError):
+        names.capgo_name("production", platform)
+
+
 JSON, JS = "application/json", "text/javascript; charset=utf-8"
 
 

@@ -53,6 +53,12 @@ def test_writes_stay_above_and_are_listed_in_order() -> None:
     assert contents(below) == contents(base())
 
 
+def test_folders_of_both_are_listed() -> None:
+    store = Overlay(base())
+    store.create("beta/history/000001.json", b"1")
+    assert store.folders() == ["beta", "blobs", "production"]
+
+
 def test_conflicts_are_those_of_the_real_store() -> None:
     store = Overlay(base())
     with pytest.raises(ConflictError):
