@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from manifestgen import __version__
-from manifestgen.cli import project, publish, report, server
+from manifestgen.cli import channel, explain, project, publish, report, server
 from manifestgen.errors import UsageError
 
 EXIT_CODES = (
@@ -41,6 +41,8 @@ def _main(
 
 project.register(app)
 publish.register(app)
+channel.register(app)
+explain.register(app)
 server.register(app)
 
 

@@ -103,7 +103,15 @@ def _publish(
         settings = replace(settings, exists=True)
     store = open_site(settings, dry_run=dry_run)
     with session.progress("packing", _size(source)) as progress:
-        done = publish(settings, request, store=store, ask=session.ask, now=now, progress=progress)
+        done = publish(
+            settings,
+            request,
+            store=store,
+            ask=session.ask,
+            now=now,
+            progress=progress,
+            dry_run=dry_run,
+        )
     seconds = round(time.perf_counter() - started, 3)
     if settings.base_url is None:
         session.say(

@@ -20,7 +20,9 @@ from manifestgen.errors import FormatError
 APP: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.ASCII)
 ANY_CHANNEL: Final = "*"
 
-_RESERVED = {"root", "releases", "blobs", "client"}
+# Other parts of the site, and what Windows calls its devices: a stick carries sites there too.
+_RESERVED = {"root", "releases", "blobs", "client", "history", "con", "prn", "aux", "nul"}
+_RESERVED |= {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DELEGATION = re.compile(r"\*|[a-z0-9][a-z0-9-]{0,63}", re.ASCII)

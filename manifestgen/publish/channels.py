@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from manifestgen.config import Settings
 from manifestgen.core.envelope import Envelope
+from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest, Offer, Ramp, Rollout
 from manifestgen.core.release import Release
 from manifestgen.core.version import Version
@@ -33,9 +34,12 @@ class Desk:
     now: datetime
 
     @classmethod
-    def open(cls, settings: Settings, store: Store, *, ask: Ask, now: datetime) -> "Desk":
+    def open(
+        cls, settings: Settings, store: Store, *, ask: Ask, now: datetime, dry_run: bool = False
+    ) -> "Desk":
         """Take place at a project's site."""
-        return cls(settings, Site(store, load_roots(settings), settings), ask, now)
+        site = Site(store, load_roots(settings), settings, dry_run)
+        return cls(settings, site, ask, now)
 
     def head(self, channel: str) -> Head:
         """Return a channel's newest manifest, or raise `UsageError`."""
@@ -85,7 +89,9 @@ def withdraw(desk: Desk, channel: str, version: Version) -> Committed:
     def plan(head: Head | None, following: Manifest) -> Manifest | None:
         if version in following.withdrawn:
             return None
-        return _without(head, following, {version})
+        offers = tuple(offer for offer, release in pairs(head) if release.version != version)
+        withdrawn = _sorted({*following.withdrawn, version})
+        return replace(following, offers=offers, withdrawn=withdrawn)
 
     return desk.change(channel, plan)
 
@@ -103,9 +109,8 @@ def roll_back(desk: Desk, channel: str, to: Version | None) -> Committed:
         bad = {version for version in versions(head) if version > release.version}
         if not bad and versions(head) == [release.version]:
             return None
-        without = _without(None, following, bad)
-        withdrawn = tuple(one for one in without.withdrawn if one != release.version)
-        return replace(without, offers=(Offer(envelope),), withdrawn=withdrawn)
+        withdrawn = _sorted({*following.withdrawn, *bad} - {release.version})
+        return replace(following, offers=(Offer(envelope),), withdrawn=withdrawn)
 
     return desk.change(channel, plan)
 
@@ -177,11 +182,9 @@ def _fallback(desk: Desk, head: Head) -> list[tuple[Offer, Release]]:
     return []
 
 
-def _without(head: Head | None, following: Manifest, bad: set[Version]) -> Manifest:
-    """Return a manifest that withdraws versions, the newest last where there is no more room."""
-    offers = tuple(offer for offer, release in pairs(head) if release.version not in bad)
-    withdrawn = tuple(sorted({*following.withdrawn, *bad}))
-    return replace(following, offers=offers, withdrawn=withdrawn)
+def _sorted(withdrawn: set[Version]) -> tuple[Version, ...]:
+    # Where there is no more room, the lowest go: devices that old meet newer offers first.
+    return tuple(sorted(withdrawn)[-LIMITS.withdrawn :])
 
 
 def _target(desk: Desk, head: Head, to: Version | None) -> tuple[Envelope, Release]:

@@ -58,7 +58,7 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
         if manifest is None:
             if head is None:
                 raise UsageError(f"channel {channel} has no manifest yet")
-            raise_high_water(site.settings, channel, head.manifest.sequence)
+            _remember(site, head)
             site.publish_head(head)
             return Committed(head, changed=False)
         data = sign(Envelope((), manifest.to_json()), Kind.MANIFEST, signers).encode()
@@ -67,13 +67,18 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
             site.store.create(history_name(channel, manifest.sequence), data)  # the commit
         except ConflictError:
             continue  # somebody was faster: plan again on top of theirs
-        raise_high_water(site.settings, channel, manifest.sequence)
+        _remember(site, committed)
         site.publish_head(committed)  # devices see it from here on
         return Committed(committed, changed=True)
     raise ConflictError(
         f"others published to {channel} {_TRIES} times in a row",
         hint="run the same command again",
     )
+
+
+def _remember(site: Site, head: Head) -> None:
+    if not site.dry_run:
+        raise_high_water(site.settings, head.manifest.channel, head.manifest.sequence)
 
 
 def _following(site: Site, channel: str, tip: Tip, now: datetime) -> Manifest:

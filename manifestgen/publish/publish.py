@@ -92,6 +92,7 @@ def publish(
     ask: Ask,
     now: datetime,
     progress: Progress | None = None,
+    dry_run: bool = False,
 ) -> Published:
     """Publish one version to one channel.
 
@@ -102,7 +103,7 @@ def publish(
         ConflictError: others kept publishing.
     """
     chain = load_roots(settings)
-    site = Site(store, chain, settings)
+    site = Site(store, chain, settings, dry_run)
     release_signers = load_keys(settings, settings.release_uris(), ask).require(
         chain.keyring.root.release, "a release"
     )

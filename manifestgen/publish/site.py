@@ -75,11 +75,15 @@ class Tip:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A store, and the root chain by which it is judged."""
+    """A store, and the root chain by which it is judged.
+
+    In a `dry_run` the store is an overlay, and what would be signed is not remembered either.
+    """
 
     store: Store
     chain: RootChain
     settings: Settings
+    dry_run: bool = False
 
     def tip(self, channel: str, *, mark: int = 0) -> Tip:
         """Return where a channel goes on; `mark` is the highest sequence ever signed here.

@@ -127,4 +127,4 @@ def changed(name: str) -> ConflictError:
 
 def too_large(name: str, limit: int) -> FormatError:
     """Make the error of a `get` beyond its limit."""
-    return FormatError(f"{name}: more than {limit} bytes", code="too-large")
+    return FormatError(f"{name}: more than {limit} bytes", code="too_large")

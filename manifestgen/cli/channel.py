@@ -1,0 +1,469 @@
+"""`channel …`, `refresh` and `prune`: what devices are offered, without a new release."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from manifestgen.cli.report import ChannelName, Output, Session, Site, command, plural, table
+from manifestgen.config import check_channel, parse_duration
+from manifestgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from manifestgen.config import Settings
+    from manifestgen.core.manifest import Manifest
+    from manifestgen.publish.channels import Desk
+    from manifestgen.publish.commit import Committed
+    from manifestgen.publish.site import Head
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Change nothing; show how the manifest would differ.")
+]
+Given = Annotated[str, typer.Argument(metavar="V", help="A version of this site.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    group = typer.Typer(help="Show and change what channels offer.")
+    command(group, "list")(_list)
+    command(group, "show")(_show)
+    command(group, "pause")(_pause)
+    command(group, "resume")(_resume)
+    command(group, "rollout")(_rollout)
+    command(group, "withdraw")(_withdraw)
+    command(group, "rollback")(_rollback)
+    command(group, "promote")(_promote)
+    app.add_typer(group, name="channel")
+    command(app, "refresh")(_refresh)
+    command(app, "prune")(_prune)
+
+
+def _list(session: Session, *, site: Site = None) -> Output:
+    """List the channels and what each offers.
+
+    Example: manifestgen channel list
+    """
+    desk = _desk(session, session.settings(site=site))
+    found = [_described(desk, name) for name in desk.site.channels()]
+    rows = [["channel", "manifest", "offers", "expires"]]
+    for one in found:
+        offers = ", ".join(f"{offer['version']} {offer['share']:g}%" for offer in one["offers"])
+        state = "paused" if one["paused"] else offers or "nothing"
+        rows.append([one["channel"], str(one["sequence"]), state, one["expires"]])
+    return Output({"channels": found}, table(rows) if found else "nothing is published yet")
+
+
+def _show(session: Session, *, site: Site = None, channel: ChannelName = None) -> Output:
+    """Show one channel in full.
+
+    Example: manifestgen channel show --channel beta
+    """
+    settings = session.settings(site=site, channel=channel)
+    desk = _desk(session, settings)
+    one = _described(desk, settings.channel)
+    _warn_stale(session, desk, settings.channel)
+    lines = [
+        f"{one['channel']}: manifest {one['sequence']}, issued {one['issued']},"
+        f" expires {one['expires']}" + (", paused" if one["paused"] else "")
+    ]
+    rows = [["version", "share", "for", "floor", "bytes", "notes"]]
+    rows += [[str(offer[name]) for name in _COLUMNS] for offer in one["offers"]]
+    lines.append(table(rows) if one["offers"] else "offers nothing")
+    if one["withdrawn"]:
+        lines.append(f"withdrawn: {', '.join(one['withdrawn'])}")
+    return Output(one, "\n".join(lines))
+
+
+_COLUMNS = ("version", "reach", "audience", "floor", "size", "notes")
+
+
+def _pause(
+    session: Session, *, dry_run: DryRun = False, site: Site = None, channel: ChannelName = None
+) -> Output:
+    """Make devices keep what they run until `channel resume`.
+
+    Example: manifestgen channel pause
+    """
+    from manifestgen.publish.channels import set_paused
+
+    settings = session.settings(site=site, channel=channel)
+    desk = _desk(session, settings, dry_run=dry_run)
+    before = desk.head(settings.channel)
+    done = set_paused(desk, settings.channel, paused=True)
+    will = "every device keeps what it runs"
+    return _changed(
+        desk, before, done, will=will, undo=f"channel resume{_where(settings)}", dry_run=dry_run
+    )
+
+
+def _resume(
+    session: Session, *, dry_run: DryRun = False, site: Site = None, channel: ChannelName = None
+) -> Output:
+    """End a pause.
+
+    Example: manifestgen channel resume
+    """
+    from manifestgen.publish.channels import set_paused
+
+    settings = session.settings(site=site, channel=channel)
+    desk = _desk(session, settings, dry_run=dry_run)
+    before = desk.head(settings.channel)
+    done = set_paused(desk, settings.channel, paused=False)
+    will = f"devices take updates again: {_offered(done)}"
+    return _changed(
+        desk, before, done, will=will, undo=f"channel pause{_where(settings)}", dry_run=dry_run
+    )
+
+
+def _rollout(
+    session: Session,
+    share: Annotated[str, typer.Argument(metavar="SHARE", help="Share of devices: 25%.")],
+    *,
+    over: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Rise to it over a time: 3d, 12h.")
+    ] = None,
+    dry_run: DryRun = False,
+    site: Site = None,
+    channel: ChannelName = None,
+) -> Output:
+    """Set the share of devices that get the newest offer.
+
+    Raising keeps the devices that were in; lowering moves nobody down.
+
+    Example: manifestgen channel rollout 100% --over 3d
+    """
+    from manifestgen.publish import parse_share
+    from manifestgen.publish.channels import roll_out
+
+    settings = session.settings(site=site, channel=channel)
+    points = parse_share(share)
+    time = parse_duration(over) if over else None
+    desk = _desk(session, settings, dry_run=dry_run)
+    before = desk.head(settings.channel)
+    done = roll_out(desk, settings.channel, points, time)
+    old = _shares(before, desk.now)
+    undo = f"channel rollout {old[0]:g}%{_where(settings)}" if old else "channel list"
+    return _changed(
+        desk, before, done, will=f"devices get {_offered(done)}", undo=undo, dry_run=dry_run
+    )
+
+
+def _withdraw(
+    session: Session,
+    version: Given,
+    *,
+    dry_run: DryRun = False,
+    site: Site = None,
+    channel: ChannelName = None,
+) -> Output:
+    """Stop offering a version, and move the devices that run it off it.
+
+    Example: manifestgen channel withdraw 1.1.0
+    """
+    from manifestgen.publish import parse_version
+    from manifestgen.publish.channels import withdraw
+
+    settings = session.settings(site=site, channel=channel)
+    which = parse_version(version)
+    desk = _desk(session, settings, dry_run=dry_run)
+    before = desk.head(settings.channel)
+    done = withdraw(desk, settings.channel, which)
+    left = _offered(done)
+    will = (
+        f"devices on {which} move to {left}; nobody gets {which} any more"
+        if done.head.manifest.offers
+        else f"devices on {which} go back to the app as built; nothing is offered"
+    )
+    undo = f"channel promote {which} --to {settings.channel}"
+    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
+
+
+def _rollback(
+    session: Session,
+    version: Annotated[
+        str | None, typer.Argument(metavar="[V]", help="To this version; the previous if left out.")
+    ] = None,
+    *,
+    dry_run: DryRun = False,
+    site: Site = None,
+    channel: ChannelName = None,
+) -> Output:
+    """Offer an older release to everyone, in a newer manifest, and withdraw the newer ones.
+
+    Example: manifestgen channel rollback
+    """
+    from manifestgen.publish import parse_version
+    from manifestgen.publish.channels import roll_back
+    from manifestgen.publish.offers import versions
+
+    settings = session.settings(site=site, channel=channel)
+    target = parse_version(version) if version is not None else None
+    desk = _desk(session, settings, dry_run=dry_run)
+    before = desk.head(settings.channel)
+    done = roll_back(desk, settings.channel, target)
+    gone = [one for one in versions(before) if one in done.head.manifest.withdrawn]
+    off = f"; those on {', '.join(map(str, gone))} go back" if gone else ""
+    undo = f"channel promote {max(gone)} --to {settings.channel}" if gone else "channel list"
+    return _changed(
+        desk,
+        before,
+        done,
+        will=f"every device gets {_offered(done)}{off}",
+        undo=undo,
+        dry_run=dry_run,
+    )
+
+
+def _promote(
+    session: Session,
+    version: Given,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="C", help="The channel to offer it on.")],
+    rollout: Annotated[str, typer.Option(metavar="SHARE", help="Share of devices: 10%.")] = "100%",
+    dry_run: DryRun = False,
+    site: Site = None,
+) -> Output:
+    """Offer a release of this site on a channel; nothing is packed or signed as a release again.
+
+    Example: manifestgen channel promote 1.1.0 --to production --rollout 10%
+    """
+    from manifestgen.core.manifest import Rollout
+    from manifestgen.publish import parse_share, parse_version
+    from manifestgen.publish.channels import promote
+    from manifestgen.publish.offers import versions
+
+    settings = session.settings(site=site)
+    channel = check_channel(to, "--to")
+    which, share = parse_version(version), parse_share(rollout)
+    desk = _desk(session, settings, dry_run=dry_run)
+    before = desk.site.head(channel)
+    done = promote(desk, channel, which, Rollout(share))
+    offered = versions(before)
+    undo = f"channel rollback {offered[0]}" if offered else f"channel withdraw {which}"
+    undo += f" --channel {channel}"
+    return _changed(
+        desk, before, done, will=f"devices get {_offered(done)}", undo=undo, dry_run=dry_run
+    )
+
+
+def _refresh(
+    session: Session,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Sign nothing; exit 1 when half the life is gone.")
+    ] = False,
+    site: Site = None,
+    channel: ChannelName = None,
+) -> Output:
+    """Sign the same offers with new times, for cron or CI; every channel, or one.
+
+    Example: manifestgen refresh --channel production
+    """
+    from manifestgen.publish.channels import refresh
+
+    settings = session.settings(site=site, channel=channel)
+    desk = _desk(session, settings)
+    names = [settings.channel] if channel else desk.site.channels()
+    if not names:
+        raise UsageError("nothing is published yet", hint="run `manifestgen publish DIR`")
+    if check:
+        stale = [name for name in names if _is_stale(desk, name)]
+        text = "\n".join(f"{name} has less than half of its life left" for name in stale)
+        return Output({"stale": stale}, text or "every channel is fresh", int(bool(stale)))
+    rows, data = [["channel", "manifest", "expires"]], []
+    for name in names:
+        manifest = refresh(desk, name).head.manifest
+        rows.append([name, str(manifest.sequence), _time(manifest.expires)])
+        data.append({"channel": name, "sequence": manifest.sequence, "expires": rows[-1][2]})
+    _warn_root(session, desk)
+    return Output({"channels": data}, table(rows))
+
+
+def _prune(
+    session: Session,
+    *,
+    keep: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Releases each channel keeps.")
+    ] = None,
+    grace: Annotated[
+        int, typer.Option(metavar="DAYS", min=0, help="Days before anything new is deleted.")
+    ] = 14,
+    dry_run: DryRun = False,
+    site: Site = None,
+) -> Output:
+    """Delete blobs that no live or recent manifest refers to.
+
+    Example: manifestgen prune --keep 5 --dry-run
+    """
+    from manifestgen.publish.prune import prune
+
+    settings = session.settings(site=site)
+    desk = _desk(session, settings)
+    done = prune(
+        desk.site,
+        keep=keep or settings.keep,
+        grace=timedelta(days=grace),
+        now=desk.now,
+        dry_run=dry_run,
+    )
+    verb = "would delete" if dry_run else "deleted"
+    text = (
+        f"{verb} {plural(len(done.deleted), 'blob')}, {plural(done.deleted_bytes, 'byte')};"
+        f" {plural(done.kept, 'blob')}, {plural(done.kept_bytes, 'byte')} stay"
+    )
+    data = {
+        "deleted": list(done.deleted),
+        "bytes": done.deleted_bytes,
+        "kept": done.kept,
+        "kept_bytes": done.kept_bytes,
+        "dry_run": dry_run,
+    }
+    return Output(data, text)
+
+
+def _desk(session: Session, settings: "Settings", *, dry_run: bool = False) -> "Desk":
+    from manifestgen.publish import open_site
+    from manifestgen.publish.channels import Desk
+
+    store = open_site(settings, dry_run=dry_run)
+    return Desk.open(settings, store, ask=session.ask, now=session.now(), dry_run=dry_run)
+
+
+def _changed(
+    desk: "Desk",
+    before: "Head | None",
+    done: "Committed",
+    *,
+    will: str,
+    undo: str,
+    dry_run: bool,
+) -> Output:
+    """Say what devices will do from now on, and how to undo it."""
+    manifest = done.head.manifest
+    data = {
+        "channel": manifest.channel,
+        "sequence": manifest.sequence,
+        "changed": done.changed,
+        "devices": will,
+        "undo": f"manifestgen {undo}",
+        "dry_run": dry_run,
+    }
+    if not done.changed:
+        return Output(data, f"{manifest.channel} is so already, manifest {manifest.sequence}")
+    lines = [f"{manifest.channel}, manifest {manifest.sequence}: {will}"]
+    if desk.settings.base_url:
+        lines.append("  stock Capgo plugins get what is offered to every device, see capgo.json")
+    if dry_run:
+        lines += ["  nothing was changed; the manifest would differ so:"]
+        lines += _difference(before.manifest if before else None, manifest)
+    else:
+        lines.append(f"  undo: manifestgen {undo}")
+    return Output(data, "\n".join(lines))
+
+
+def _difference(before: "Manifest | None", after: "Manifest") -> list[str]:
+    import difflib
+    import json
+
+    old = json.dumps(_brief(before), indent=1, sort_keys=True) if before else ""
+    new = json.dumps(_brief(after), indent=1, sort_keys=True)
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "before", "after", "", "", 1)
+    return [f"  {line}".rstrip() for line in lines]
+
+
+def _brief(manifest: "Manifest") -> dict[str, object]:
+    """Return a manifest with each release shortened to its version."""
+    value: dict[str, object] = dict(manifest.to_json())
+    value["offers"] = [
+        {**offer.to_json(), "release": offer.release.signed.get("version")}
+        for offer in manifest.offers
+    ]
+    return value
+
+
+def _described(desk: "Desk", channel: str) -> dict:  # type: ignore[type-arg]
+    from manifestgen.publish.offers import pairs
+
+    head = desk.head(channel)
+    manifest = head.manifest
+    offers = []
+    for offer, release in pairs(head):
+        ramp = offer.rollout.ramp
+        share = offer.rollout.share_at(desk.now) / 100
+        rising = f" → {offer.rollout.share / 100:g}% by {_time(ramp.end)}" if ramp else ""
+        limits = [*release.audience.platforms, *offer.audience.platforms]
+        limits += [
+            f"{one.platform or 'native'} {one.range.text}"
+            for one in (*release.audience.native, *offer.audience.native)
+        ]
+        offers.append(
+            {
+                "version": str(release.version),
+                "share": share,
+                "reach": f"{share:g}%{rising}",
+                "audience": ", ".join(limits) or "every device",
+                "mandatory": offer.mandatory,
+                "floor": str(release.floor or "-"),
+                "size": release.bundle.size,
+                "patches": len(offer.patches),
+                "notes": release.notes,
+            }
+        )
+    return {
+        "channel": channel,
+        "sequence": manifest.sequence,
+        "issued": _time(manifest.issued),
+        "expires": _time(manifest.expires),
+        "root": manifest.root,
+        "paused": manifest.paused,
+        "offers": offers,
+        "withdrawn": [str(version) for version in manifest.withdrawn],
+    }
+
+
+def _offered(done: "Committed") -> str:
+    from manifestgen.publish.offers import pairs
+
+    parts = []
+    for offer, release in pairs(done.head):
+        share = offer.rollout.share / 100
+        over = f", rising until {_time(offer.rollout.ramp.end)}" if offer.rollout.ramp else ""
+        parts.append(str(release.version) + ("" if share == 100 else f" ({share:g}%{over})"))
+    return ", else ".join(parts) or "nothing"
+
+
+def _shares(head: "Head", now: datetime) -> list[float]:
+    return [offer.rollout.share_at(now) / 100 for offer in head.manifest.offers]
+
+
+def _is_stale(desk: "Desk", channel: str) -> bool:
+    manifest = desk.head(channel).manifest
+    return desk.now > manifest.issued + (manifest.expires - manifest.issued) / 2
+
+
+def _warn_stale(session: Session, desk: "Desk", channel: str) -> None:
+    if _is_stale(desk, channel):
+        session.say(
+            f"warning: more than half the life of the {channel} manifest is gone",
+            "hint: run `manifestgen refresh` from a scheduled job",
+        )
+
+
+def _warn_root(session: Session, desk: "Desk") -> None:
+    root = desk.site.chain.keyring.root
+    if desk.now > root.issued + (root.expires - root.issued) / 2:
+        session.say(
+            f"warning: root {root.number} expires on {root.expires:%Y-%m-%d}, and devices then"
+            " take nothing new",
+            "hint: run `manifestgen keys renew` where the root key is",
+        )
+
+
+def _where(settings: "Settings") -> str:
+    return f" --channel {settings.channel}"
+
+
+def _time(moment: datetime) -> str:
+    from manifestgen.core.reader import format_time
+
+    return format_time(moment)
