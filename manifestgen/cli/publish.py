@@ -97,6 +97,10 @@ def _publish(
         notes=_notes(notes),
     )
     now = session.now()
+    if dry_run and not (settings.root_folder / "1.json").exists():
+        raise UsageError(
+            "there is no project here yet, and a dry run makes none", hint="run `manifestgen init`"
+        )
     made = init(settings, now=now, ask=session.ask, ci=session.ci)
     if made.files:
         session.say(f"set up {settings.app}", *made_lines(made.files, made.secrets), "")

@@ -17,7 +17,7 @@ from manifestgen.core.manifest import Manifest, Offer
 from manifestgen.errors import ConflictError, UsageError, VerificationError
 from manifestgen.publish.site import Head, Site, Tip
 from manifestgen.publish.trust import high_water, raise_high_water
-from manifestgen.signers import Keys
+from manifestgen.signers import Keys, Signer
 from manifestgen.signers.interface import sign
 from manifestgen.stores.names import history_name
 
@@ -35,6 +35,18 @@ class Committed:
     changed: bool
 
 
+def manifest_signers(site: Site, channel: str, keys: Keys) -> list[Signer]:
+    """Return who signs for a channel, or raise `KeyUseError` if they are not at hand."""
+    keyring = site.chain.keyring
+    role = keyring.root.manifest_role(channel)
+    if role is None:
+        raise UsageError(
+            f"root {keyring.root.number} has no manifest key for channel {channel}",
+            hint=f"run `manifestgen keys add --role manifest --channel {channel}`",
+        )
+    return keys.require(role, f"the {channel} manifest")
+
+
 def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -> Committed:
     """Publish the manifest that `plan` makes of the newest one.
 
@@ -43,13 +55,7 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
         ConflictError: others published faster than we could, many times in a row.
     """
     keyring = site.chain.keyring
-    role = keyring.root.manifest_role(channel)
-    if role is None:
-        raise UsageError(
-            f"root {keyring.root.number} has no manifest key for channel {channel}",
-            hint=f"run `manifestgen keys add --role manifest --channel {channel}`",
-        )
-    signers = keys.require(role, f"the {channel} manifest")
+    signers = manifest_signers(site, channel, keys)
     mark = high_water(site.settings, channel)
     for _ in range(_TRIES):
         tip = site.tip(channel, mark=mark)

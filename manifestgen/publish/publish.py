@@ -18,12 +18,13 @@ from manifestgen.config import Settings
 from manifestgen.core import capgo
 from manifestgen.core.audience import EVERYONE, Audience
 from manifestgen.core.envelope import Envelope, Kind
+from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import EVERY_DEVICE, FULL, Manifest, Offer, Rollout
 from manifestgen.core.release import Release, Scheme
 from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, KeyUseError, UsageError, VerificationError
-from manifestgen.publish.commit import commit
+from manifestgen.publish.commit import commit, manifest_signers
 from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
 from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
 from manifestgen.publish.site import Head, Site
@@ -51,7 +52,7 @@ class CapgoZip:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to publish, and to whom."""
+    """What to publish, and to whom; what no device would take is a `UsageError` here."""
 
     source: bundle.Build | CapgoZip
     channel: str
@@ -61,6 +62,21 @@ class Request:
     mandatory: bool = False
     floor: Version | None = None
     notes: str = ""
+
+    def __post_init__(self) -> None:
+        size = len(self.notes.encode("utf-8", "surrogateescape"))
+        if size > LIMITS.notes_bytes:
+            raise UsageError(
+                f"the notes are {size} bytes long, devices read {LIMITS.notes_bytes}",
+                hint="shorten them, and link to the rest",
+            )
+        if not all(char.isprintable() or char in "\n " for char in self.notes):
+            raise UsageError("the notes hold control characters", hint="use plain text")
+        if self.floor is not None and self.floor > self.version:
+            raise UsageError(
+                f"the floor {self.floor} is above {self.version} itself",
+                hint="name the lowest version that devices may go back to",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +124,8 @@ def publish(
         chain.keyring.root.release, "a release"
     )
     manifest_keys = load_keys(settings, settings.manifest_uris(request.channel), ask)
+    manifest_signers(site, request.channel, manifest_keys)
     head = site.head(request.channel, mark=high_water(settings, request.channel))
-    site.publish_roots()
     with _sealed(settings, request, store, ask, progress) as (sealed, sealing):
         existing = site.release(request.version)
         if existing:
@@ -120,11 +136,12 @@ def publish(
             terms = Terms(request.version, request.audience, floor, request.notes)
             release = sealed.release(terms, sealing, now)
             envelope = sign(Envelope((), release.to_json()), Kind.RELEASE, release_signers)
+        planned = _Plan(_offer(request, envelope, release), release, known=existing is not None)
+        planned.is_news(head)  # what must be refused is refused before anything is written
+        site.publish_roots()
         written = _store_bundle(store, release, sealed)
     if not existing:
         _store_release(site, release, envelope)
-    offer = Offer(envelope, request.rollout, mandatory=request.mandatory)
-    planned = _Plan(offer, release, known=existing is not None)
     done = commit(site, request.channel, manifest_keys, now=now, plan=planned)
     sequence = done.head.manifest.sequence
     return Published(
@@ -152,15 +169,21 @@ class _Plan:
     known: bool
 
     def __call__(self, head: Head | None, following: Manifest) -> Manifest | None:
-        version = self.release.version
-        if version in following.withdrawn:
-            raise UsageError(
-                f"{version} was withdrawn from {following.channel}",
-                hint="publish the fix under a higher version",
-            )
-        if head is not None and (version in versions(head) or self._overtaken(head)):
+        if not self.is_news(head):
             return None
         return replace(following, offers=tuple(on_top(self.offer, self.release, pairs(head))))
+
+    def is_news(self, head: Head | None) -> bool:
+        """Tell whether the channel lacks this offer; `UsageError` if it cannot be made there."""
+        if head is None:
+            return True
+        version = self.release.version
+        if version in head.manifest.withdrawn:
+            raise UsageError(
+                f"{version} was withdrawn from {head.manifest.channel}",
+                hint="publish the fix under a higher version",
+            )
+        return version not in versions(head) and not self._overtaken(head)
 
     def _overtaken(self, head: Head) -> bool:
         """Tell whether the channel already offers everybody something newer."""
@@ -179,11 +202,19 @@ class _Plan:
         )
 
 
+def _offer(request: Request, envelope: Envelope, release: Release) -> Offer:
+    # A release made now holds the audience; an earlier one is narrowed where it is offered.
+    narrowed = EVERYONE if request.audience == release.audience else request.audience
+    return Offer(envelope, request.rollout, narrowed, mandatory=request.mandatory)
+
+
 def _floor(site: Site, head: Head | None, request: Request) -> Version | None:
     if request.floor is not None:
         return request.floor
     before = site.recent_releases(head, FLOOR_DEPTH - 1)
-    return before[-1].version if len(before) == FLOOR_DEPTH - 1 else None
+    if len(before) < FLOOR_DEPTH - 1:
+        return None
+    return min(before[-1].version, request.version)
 
 
 def _check_same(release: Release, sealed: Sealed) -> None:
@@ -321,7 +352,7 @@ def parse_share(text: str) -> int:
     try:
         share = round(float(number) * 100) if percent and not rest else -1
         exact = abs(float(number) * 100 - share) < 1e-6
-    except ValueError:
+    except (ValueError, OverflowError):
         share, exact = -1, False
     if not 0 <= share <= FULL or not exact:
         raise UsageError(f"{text!r} is no share", hint="write it as 10% or 0.5%, up to 100%")
