@@ -17,7 +17,7 @@ from manifestgen import bundle
 from manifestgen.config import Settings
 from manifestgen.core import capgo
 from manifestgen.core.audience import EVERYONE, Audience
-from manifestgen.core.envelope import Envelope, Kind
+from manifestgen.core.envelope import Envelope
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import EVERY_DEVICE, FULL, Manifest, Offer, Rollout
 from manifestgen.core.release import Release, Scheme
@@ -26,11 +26,11 @@ from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, KeyUseError, UsageError, VerificationError
 from manifestgen.publish.commit import commit, manifest_signers
 from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
+from manifestgen.publish.pending import forget_pending, gather
 from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
 from manifestgen.publish.site import Head, Site
 from manifestgen.publish.trust import high_water, load_roots
 from manifestgen.signers import Ask, Keys, Signer, load_content_secret, load_signer, load_wrapper
-from manifestgen.signers.interface import sign
 from manifestgen.stores import Store
 from manifestgen.stores.names import blob_name, history_name, release_name
 
@@ -120,8 +120,9 @@ def publish(
     """
     chain = load_roots(settings)
     site = Site(store, chain, settings, dry_run)
-    release_signers = load_keys(settings, settings.release_uris(), ask).require(
-        chain.keyring.root.release, "a release"
+    release_role = chain.keyring.root.release
+    release_signers = load_keys(settings, settings.release_uris(), ask).some(
+        release_role, "a release"
     )
     manifest_keys = load_keys(settings, settings.manifest_uris(request.channel), ask)
     manifest_signers(site, request.channel, manifest_keys)
@@ -134,14 +135,16 @@ def publish(
         else:
             floor = _floor(site, head, request)
             terms = Terms(request.version, request.audience, floor, request.notes)
-            release = sealed.release(terms, sealing, now)
-            envelope = sign(Envelope((), release.to_json()), Kind.RELEASE, release_signers)
+            made = sealed.release(terms, sealing, now)
+            envelope = gather(settings, made, release_role, release_signers)
+            release = Release.from_json(envelope.signed)
         planned = _Plan(_offer(request, envelope, release), release, known=existing is not None)
         planned.is_news(head)  # what must be refused is refused before anything is written
         site.publish_roots()
         written = _store_bundle(store, release, sealed)
     if not existing:
         _store_release(site, release, envelope)
+        forget_pending(settings, release)
     done = commit(site, request.channel, manifest_keys, now=now, plan=planned)
     sequence = done.head.manifest.sequence
     return Published(

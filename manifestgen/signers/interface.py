@@ -43,9 +43,19 @@ class Keys:
         found = self.of(role)
         if len(found) >= role.threshold:
             return found[: role.threshold]
+        raise self._lacking(role, what, len(found))
+
+    def some(self, role: Role, what: str) -> list[Signer]:
+        """Return at least one signer of a role, at most its threshold, or raise `KeyUseError`."""
+        found = self.of(role)
+        if not found:
+            raise self._lacking(role, what, 0)
+        return found[: role.threshold]
+
+    def _lacking(self, role: Role, what: str, found: int) -> KeyUseError:
         wanted = ", ".join(keyid[:12] for keyid in role.keys)
-        raise KeyUseError(
-            f"{what} needs {role.threshold} of the keys {wanted}; {len(found)} at hand",
+        return KeyUseError(
+            f"{what} needs {role.threshold} of the keys {wanted}; {found} at hand",
             hint=_hint(self.signers),
         )
 

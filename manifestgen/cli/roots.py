@@ -1,0 +1,363 @@
+"""`keys list|export|add|rotate|revoke|renew|sign|apply`: who may sign what."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from manifestgen.cli.report import Output, Session, Site, command, table
+from manifestgen.config import check_channel
+from manifestgen.errors import FormatError, UsageError
+
+if TYPE_CHECKING:
+    from manifestgen.config import Settings
+    from manifestgen.core.envelope import Envelope
+    from manifestgen.core.keys import PublicKey
+    from manifestgen.core.root import Root
+    from manifestgen.publish.roots import Proposed
+    from manifestgen.signers import Signer
+
+RoleName = Annotated[str, typer.Option("--role", metavar="ROLE", help="root, release or manifest.")]
+KeyName = Annotated[
+    str, typer.Argument(metavar="KEY", help="How its id begins; see `manifestgen keys list`.")
+]
+
+
+def register(group: typer.Typer) -> None:
+    """Add these commands to the `keys` group."""
+    command(group, "list")(_list)
+    command(group, "export")(_export)
+    command(group, "add")(_add)
+    command(group, "rotate")(_rotate)
+    command(group, "revoke")(_revoke)
+    command(group, "renew")(_renew)
+    command(group, "sign")(_sign)
+    command(group, "apply")(_apply)
+
+
+def _list(session: Session) -> Output:
+    """List the keys of the newest root and what each may sign.
+
+    Example: manifestgen keys list
+    """
+    from manifestgen.publish.roots import roles_of
+    from manifestgen.publish.trust import load_roots
+
+    settings = session.settings()
+    root = load_roots(settings).keyring.root
+    rows = [["key", "algorithm", "signs"]]
+    keys = []
+    for keyid, key in sorted(root.key_map().items()):
+        roles = roles_of(root, keyid)
+        rows.append([keyid[:12], key.algorithm.value, ", ".join(roles)])
+        keys.append({"keyid": keyid, "algorithm": key.algorithm.value, "roles": roles})
+    text = f"root {root.number} of {root.app}, valid until {root.expires:%Y-%m-%d}"
+    data = {"app": root.app, "root": root.number, "keys": keys}
+    return Output(data, f"{text}\n{table(rows)}\n{_thresholds(root)}")
+
+
+def _export(
+    session: Session,
+    key: KeyName,
+) -> Output:
+    """Print a key's public half in PEM.
+
+    Example: manifestgen keys export 65cce0c4
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    from manifestgen.publish.roots import find_key
+    from manifestgen.publish.trust import load_roots
+
+    root = load_roots(session.settings()).keyring.root
+    keyid = find_key(root, key)
+    public = serialization.load_der_public_key(root.key_map()[keyid].spki)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = public.public_bytes(serialization.Encoding.PEM, form).decode()
+    return Output({"keyid": keyid, "pem": pem}, pem.rstrip())
+
+
+def _add(
+    session: Session,
+    source: Annotated[
+        str, typer.Argument(metavar="KEY", help="A public key in PEM, or a private key's URI.")
+    ],
+    *,
+    role: RoleName,
+    channel: Annotated[
+        str | None, typer.Option("--channel", metavar="C", help="Of role manifest: this channel.")
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many keys of the role must sign.")
+    ] = None,
+    site: Site = None,
+) -> Output:
+    """Let a key sign: makes, signs and publishes the next root.
+
+    Example: manifestgen keys add ci.pub.pem --role manifest --channel beta
+    """
+    from manifestgen.publish.roots import add_key
+
+    settings = session.settings(site=site)
+    name = check_channel(channel, "--channel") if channel else None
+    _check_role(role, name)
+    public, signers = _key_from(session, settings, source)
+    return _change(
+        session,
+        settings,
+        lambda root: add_key(root, public, role, channel=name, threshold=threshold),
+        signers,
+    )
+
+
+def _rotate(
+    session: Session,
+    key: KeyName,
+    *,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="NEW", help="A public key in PEM, or a private key's URI."),
+    ],
+    role: Annotated[
+        str | None, typer.Option("--role", metavar="ROLE", help="Only in this role.")
+    ] = None,
+    site: Site = None,
+) -> Output:
+    """Put a new key in an old one's place, and sign again what the old one signed.
+
+    Example: manifestgen keys rotate 65cce0c4 --to file:.manifestgen/keys/new.pem
+    """
+    from manifestgen.publish.roots import ROLES, find_key, replace_key
+
+    settings = session.settings(site=site)
+    if role is not None:
+        _check_role(role, None)
+    public, signers = _key_from(session, settings, to)
+
+    roles = [role] if role else ROLES
+
+    def change(root: "Root") -> "Root":
+        return replace_key(root, find_key(root, key), public, roles)
+
+    output = _change(
+        session, _with_key(settings, to, roles) if signers else settings, change, signers
+    )
+    if signers:
+        names = " and ".join(f"`{name}`" for name in roles)
+        session.say(f'next: set {names} under [keys] in manifestgen.toml to "{to}"')
+    return output
+
+
+def _revoke(session: Session, key: KeyName, *, site: Site = None) -> Output:
+    """Take a key out of every role, and sign again what it alone signed.
+
+    Example: manifestgen keys revoke 65cce0c4
+    """
+    from manifestgen.publish.roots import find_key, remove_key
+
+    settings = session.settings(site=site)
+    return _change(session, settings, lambda root: remove_key(root, find_key(root, key)), ())
+
+
+def _renew(session: Session, *, site: Site = None) -> Output:
+    """Sign a new root with the same keys and a new expiry.
+
+    Example: manifestgen keys renew
+    """
+    settings = session.settings(site=site)
+    return _change(session, settings, lambda root: root, ())
+
+
+def _sign(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A document that waits.")],
+    *,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="URI", help="Sign with this key.")
+    ] = None,
+) -> Output:
+    """Add your signature to a root or a release that needs several people.
+
+    Shows what it says first. The file is changed in place: carry it on.
+
+    Example: manifestgen keys sign .manifestgen/pending/root-2.json
+    """
+    from manifestgen.core.envelope import Kind
+    from manifestgen.publish.pending import read_pending
+
+    settings = session.settings()
+    envelope = read_pending(file)
+    kind = envelope.signed.get("type")
+    if kind == Kind.ROOT:
+        return _sign_root(session, settings, file, envelope, key)
+    if kind == Kind.RELEASE:
+        return _sign_release(session, settings, file, envelope, key)
+    raise UsageError(f"{file} is neither a root nor a release")
+
+
+def _apply(session: Session, *, site: Site = None) -> Output:
+    """Bring the site in line with the newest root: sign again what needs it.
+
+    Example: manifestgen keys apply
+    """
+    lines, data = _applied(session, session.settings(site=site))
+    return Output(data, "\n".join(lines) or "the site follows the newest root")
+
+
+def _change(
+    session: Session,
+    settings: "Settings",
+    change: "Callable[[Root], Root]",
+    more: "Sequence[Signer]",
+) -> Output:
+    from manifestgen.publish.roots import difference, propose
+    from manifestgen.publish.trust import load_roots
+
+    old = load_roots(settings).keyring.root
+    signers = [*_signers(session, settings, settings.root_keys), *more]
+    done = propose(settings, change, signers, now=session.now())
+    lines = difference(old, done.root)
+    return _told(session, settings, done, lines)
+
+
+def _told(session: Session, settings: "Settings", done: "Proposed", lines: list[str]) -> Output:
+    data: dict[str, object] = {
+        "root": done.root.number,
+        "accepted": done.pending is None,
+        "pending": str(done.pending) if done.pending else None,
+        "lacking": list(done.lacking),
+    }
+    if done.pending:
+        lines += [f"not in force: {reason}" for reason in done.lacking]
+        lines.append(f"carry it to the others: manifestgen keys sign {done.pending}")
+        return Output(data, "\n".join(lines))
+    more, applied = _applied(session, settings)
+    lines += ["in force; commit .manifestgen/root", *more]
+    return Output({**data, **applied}, "\n".join(lines))
+
+
+def _applied(session: Session, settings: "Settings") -> tuple[list[str], dict[str, object]]:
+    from manifestgen.publish import open_site
+    from manifestgen.publish.apply import apply_root
+    from manifestgen.publish.channels import Desk
+
+    desk = Desk.open(settings, open_site(settings), ask=session.ask, now=session.now())
+    if not desk.site.channels():
+        return [], {"releases": [], "channels": [], "left": []}
+    done = apply_root(desk)
+    lines = [f"signed again: release {version}" for version in done.releases]
+    lines += [f"signed again: manifest of {channel}" for channel in done.channels]
+    lines += [f"left: {one}" for one in done.left]
+    return lines, {
+        "releases": [str(version) for version in done.releases],
+        "channels": list(done.channels),
+        "left": list(done.left),
+    }
+
+
+def _sign_root(
+    session: Session, settings: "Settings", file: Path, envelope: "Envelope", key: str | None
+) -> Output:
+    from manifestgen.core.root import Root
+    from manifestgen.publish.roots import difference, sign_pending
+    from manifestgen.publish.trust import load_roots
+
+    old = load_roots(settings).keyring.root
+    lines = difference(old, Root.from_json(envelope.signed))
+    session.say(*lines, f"  document {envelope.digest()[:32]}")
+    uris = (key,) if key else settings.root_keys
+    return _told(
+        session, settings, sign_pending(settings, file, _signers(session, settings, uris)), []
+    )
+
+
+def _sign_release(
+    session: Session, settings: "Settings", file: Path, envelope: "Envelope", key: str | None
+) -> Output:
+    from manifestgen.core.envelope import Kind
+    from manifestgen.core.release import Release
+    from manifestgen.publish.pending import keep_pending
+    from manifestgen.publish.trust import load_roots
+    from manifestgen.signers import Keys
+    from manifestgen.signers.interface import sign
+
+    release = Release.from_json(envelope.signed)
+    role = load_roots(settings).keyring.root.release
+    session.say(
+        f"release {release.version} of {release.app}, tree {release.tree.digest[:32]}",
+        f"  document {envelope.digest()[:32]}",
+    )
+    uris = (key,) if key else settings.release_uris()
+    signers = Keys(_signers(session, settings, uris)).some(role, "a release")
+    signed = sign(envelope, Kind.RELEASE, signers)
+    keep_pending(file, signed)
+    have = len({one.keyid for one in signed.signatures} & set(role.keys))
+    text = f"{have} of the {role.threshold} signatures it needs"
+    if have >= role.threshold:
+        text += "; run the publish command again where it was begun"
+    return Output({"version": str(release.version), "signatures": have}, text)
+
+
+def _signers(session: Session, settings: "Settings", uris: Sequence[str]) -> "Sequence[Signer]":
+    from manifestgen.publish.publish import load_keys
+
+    return load_keys(settings, tuple(uris), session.ask).signers
+
+
+def _key_from(
+    session: Session, settings: "Settings", source: str
+) -> "tuple[PublicKey, Sequence[Signer]]":
+    """Return a key from a public PEM file, or a private key from its URI with its signer."""
+    from cryptography.hazmat.primitives import serialization
+
+    from manifestgen.core.keys import PublicKey
+
+    path = Path(source)
+    if not path.is_file():
+        (signer,) = _signers(session, settings, [source])
+        return signer.public, [signer]
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+        spki = key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return PublicKey.from_spki(spki), []
+    except (ValueError, FormatError) as error:
+        raise UsageError(
+            f"{source} is no public key in PEM: {error}",
+            hint="for a private key give its URI, such as file:keys/new.pem",
+        ) from None
+
+
+def _with_key(settings: "Settings", uri: str, roles: Sequence[str]) -> "Settings":
+    """Return settings in which a key is at hand for some roles beside those that were."""
+    return replace(
+        settings,
+        root_keys=(*settings.root_keys, uri) if "root" in roles else settings.root_keys,
+        release_keys=(*settings.release_uris(), uri)
+        if "release" in roles
+        else settings.release_keys,
+        manifest_keys=(*(settings.manifest_keys or settings.root_keys), uri)
+        if "manifest" in roles
+        else settings.manifest_keys,
+    )
+
+
+def _check_role(role: str, channel: str | None) -> None:
+    from manifestgen.publish.roots import ROLES
+
+    if role not in ROLES:
+        raise UsageError(f"--role: {role!r} is none", hint=f"use {', '.join(ROLES)}")
+    if channel and role != "manifest":
+        raise UsageError(f"--channel goes with --role manifest, not {role}")
+
+
+def _thresholds(root: "Root") -> str:
+    parts = [f"root {root.root.threshold} of {len(root.root.keys)}"]
+    parts.append(f"release {root.release.threshold} of {len(root.release.keys)}")
+    for entry in root.manifest:
+        names = "/".join(entry.channels).replace("*", "every other channel")
+        parts.append(f"manifest of {names} {entry.role.threshold} of {len(entry.role.keys)}")
+    return "needs: " + ", ".join(parts)

@@ -1,0 +1,251 @@
+"""Change the root: who may sign what. Each change is root N+1, signed by the old and the new.
+
+A root that has not its signatures yet waits in `.manifestgen/pending/`, to be carried to the other
+holders; nothing of it is published before both thresholds are met.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from manifestgen.config import Settings
+from manifestgen.core.envelope import Envelope, Kind
+from manifestgen.core.keyring import check_signatures
+from manifestgen.core.keys import KeyId, PublicKey
+from manifestgen.core.root import ANY_CHANNEL, Delegation, Role, Root
+from manifestgen.errors import FormatError, UsageError, VerificationError
+from manifestgen.publish.init import ROOT_LIFETIME
+from manifestgen.publish.pending import keep_pending, read_pending
+from manifestgen.publish.trust import RootChain, load_roots, save_root
+from manifestgen.signers import Signer
+from manifestgen.signers.interface import sign
+
+ROLES: Final = ("root", "release", "manifest")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A next root: accepted into the project, or waiting at `pending` for what `lacking` says."""
+
+    root: Root
+    envelope: Envelope
+    pending: Path | None
+    lacking: tuple[str, ...]
+
+
+def add_key(
+    root: Root, key: PublicKey, role: str, *, channel: str | None, threshold: int | None
+) -> Root:
+    """Return a root in which a key has a role too; `channel` is for `manifest` alone.
+
+    A channel that is named for the first time gets a role of its own, which takes it out of the
+    hands of whoever signs for every other channel.
+    """
+    grown = replace(root, keys=_with(root.keys, key))
+    if role == "root":
+        return replace(grown, root=_grown(root.root, key.keyid, threshold))
+    if role == "release":
+        return replace(grown, release=_grown(root.release, key.keyid, threshold))
+    name = channel or ANY_CHANNEL
+    entries = list(root.manifest)
+    at = next((n for n, entry in enumerate(entries) if name in entry.channels), None)
+    if at is None:
+        entries.append(Delegation((name,), Role((key.keyid,), threshold or 1)))
+    else:
+        role_there = _grown(entries[at].role, key.keyid, threshold)
+        entries[at] = replace(entries[at], role=role_there)
+    return replace(grown, manifest=tuple(entries))
+
+
+def remove_key(root: Root, keyid: KeyId, roles: Sequence[str] = ROLES) -> Root:
+    """Return a root in which a key has none of some roles; a key without any role is dropped.
+
+    Raises:
+        UsageError: a role would be left with fewer keys than it needs.
+    """
+    changed = replace(
+        root,
+        root=_shrunk(root.root, keyid, "root") if "root" in roles else root.root,
+        release=_shrunk(root.release, keyid, "release") if "release" in roles else root.release,
+        manifest=tuple(
+            replace(entry, role=_shrunk(entry.role, keyid, f"manifest of {entry.channels[0]}"))
+            if "manifest" in roles
+            else entry
+            for entry in root.manifest
+        ),
+    )
+    used = {name for role in _roles(changed) for name in role.keys}
+    return replace(changed, keys=tuple(key for key in root.keys if key.keyid in used))
+
+
+def replace_key(root: Root, old: KeyId, new: PublicKey, roles: Sequence[str]) -> Root:
+    """Return a root in which one key takes another's place in some roles."""
+    grown = replace(root, keys=_with(root.keys, new))
+
+    def swapped(role: Role, name: str) -> Role:
+        if name not in roles:
+            return role
+        keys = tuple(dict.fromkeys(new.keyid if key == old else key for key in role.keys))
+        return Role(keys, role.threshold)
+
+    swapped_root = replace(
+        grown,
+        root=swapped(root.root, "root"),
+        release=swapped(root.release, "release"),
+        manifest=tuple(replace(e, role=swapped(e.role, "manifest")) for e in root.manifest),
+    )
+    return remove_key(swapped_root, old, ()) if old != new.keyid else swapped_root
+
+
+def propose(
+    settings: Settings,
+    change: Callable[[Root], Root],
+    signers: Sequence[Signer],
+    *,
+    now: datetime,
+) -> Proposed:
+    """Make and sign the next root, with the keys at hand; accept it once the signatures suffice."""
+    chain = load_roots(settings)
+    old = chain.keyring.root
+    new = replace(change(old), number=old.number + 1, issued=now, expires=now + ROOT_LIFETIME)
+    _check(new)
+    envelope = Envelope((), new.to_json())
+    return _accept_or_keep(settings, chain, _signed(envelope, old, new, signers))
+
+
+def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> Proposed:
+    """Add signatures to a root that waits for them; accept it once they suffice."""
+    envelope = read_pending(path)
+    envelope.expect(Kind.ROOT)
+    chain = load_roots(settings)
+    new = Root.from_json(envelope.signed)
+    old = chain.keyring.root
+    if new.number != old.number + 1:
+        raise UsageError(
+            f"{path} is root {new.number}; this project is at root {old.number}",
+            hint="bring the project's root chain up to date, or discard the file",
+        )
+    signed = _signed(envelope, old, new, signers)
+    if signed == envelope and signers:
+        raise UsageError("none of the keys at hand may sign this root, or all have")
+    return _accept_or_keep(settings, chain, signed)
+
+
+def difference(old: Root, new: Root) -> list[str]:
+    """Say in lines what a new root changes, for people to read before they sign."""
+    lines = [f"root {old.number} → root {new.number}, valid until {new.expires:%Y-%m-%d}"]
+    before, after = set(old.key_map()), set(new.key_map())
+    lines += [f"  + key {_short(key)} ({new.key_map()[key].algorithm})" for key in after - before]
+    lines += [f"  - key {_short(key)}" for key in before - after]
+    for name, role in _named_roles(new).items():
+        was = _named_roles(old).get(name)
+        if was != role:
+            lines.append(f"  {name}: {_spelled(was)} → {_spelled(role)}")
+    lines += [
+        f"  {name}: no keys any more" for name in set(_named_roles(old)) - set(_named_roles(new))
+    ]
+    if old.max_days != new.max_days:
+        lines.append(f"  manifests live at most {old.max_days} → {new.max_days} days")
+    return lines
+
+
+def roles_of(root: Root, keyid: KeyId) -> list[str]:
+    """Return the roles of a key, as people read them."""
+    return [name for name, role in _named_roles(root).items() if keyid in role.keys]
+
+
+def find_key(root: Root, text: str) -> KeyId:
+    """Return the one key of a root whose id begins with `text`, or raise `UsageError`."""
+    wanted = text.replace(" ", "").lower()
+    found = [keyid for keyid in root.key_map() if wanted and keyid.startswith(wanted)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found)} keys of root {root.number} begin with {text!r}",
+            hint="see `manifestgen keys list`",
+        )
+    return found[0]
+
+
+def _signed(envelope: Envelope, old: Root, new: Root, signers: Sequence[Signer]) -> Envelope:
+    allowed = {*old.root.keys, *new.root.keys}
+    mine = [signer for signer in signers if signer.public.keyid in allowed]
+    return sign(envelope, Kind.ROOT, mine)
+
+
+def _accept_or_keep(settings: Settings, chain: RootChain, envelope: Envelope) -> Proposed:
+    old, new = chain.keyring.root, Root.from_json(envelope.signed)
+    path = settings.state / "pending" / f"root-{new.number}.json"
+    lacking = tuple(
+        f"root {signing.number} needs {signing.root.threshold} of"
+        f" {', '.join(map(_short, signing.root.keys))}; {error}"
+        for signing in (old, new)
+        if (error := _lacks(envelope, signing))
+    )
+    if lacking:
+        keep_pending(path, envelope)
+        return Proposed(new, envelope, path, lacking)
+    document = envelope.encode()
+    chain.extended(document)  # what devices will check, before it is ours
+    save_root(settings, new.number, document)
+    path.unlink(missing_ok=True)
+    return Proposed(new, envelope, None, ())
+
+
+def _lacks(envelope: Envelope, root: Root) -> str | None:
+    try:
+        check_signatures(envelope, Kind.ROOT, root, root.root)
+    except VerificationError as error:
+        return str(error)
+    return None
+
+
+def _check(root: Root) -> None:
+    try:
+        Root.from_json(root.to_json())
+    except FormatError as error:
+        raise UsageError(f"that root would not be valid: {error}") from None
+
+
+def _with(keys: tuple[PublicKey, ...], key: PublicKey) -> tuple[PublicKey, ...]:
+    return keys if key in keys else (*keys, key)
+
+
+def _grown(role: Role, keyid: KeyId, threshold: int | None) -> Role:
+    keys = role.keys if keyid in role.keys else (*role.keys, keyid)
+    if threshold is not None and not 1 <= threshold <= len(keys):
+        raise UsageError(f"{len(keys)} keys cannot meet a threshold of {threshold}")
+    return Role(keys, threshold or role.threshold)
+
+
+def _shrunk(role: Role, keyid: KeyId, name: str) -> Role:
+    keys = tuple(key for key in role.keys if key != keyid)
+    if keyid in role.keys and len(keys) < role.threshold:
+        raise UsageError(
+            f"the {name} role needs {role.threshold}, and would have {len(keys)} keys",
+            hint=f"put another key in its place: `manifestgen keys rotate {_short(keyid)}`",
+        )
+    return Role(keys, role.threshold)
+
+
+def _roles(root: Root) -> list[Role]:
+    return [root.root, root.release, *(entry.role for entry in root.manifest)]
+
+
+def _named_roles(root: Root) -> dict[str, Role]:
+    named = {"root": root.root, "release": root.release}
+    for entry in root.manifest:
+        for channel in entry.channels:
+            named["manifest" if channel == ANY_CHANNEL else f"manifest of {channel}"] = entry.role
+    return named
+
+
+def _spelled(role: Role | None) -> str:
+    if role is None:
+        return "nobody of its own"
+    return f"{role.threshold} of {', '.join(map(_short, role.keys))}"
+
+
+def _short(keyid: KeyId) -> str:
+    return keyid[:12]
