@@ -139,6 +139,8 @@ def _source(
         raise UsageError("publish what?", hint="name a build: `manifestgen publish dist/`")
     if session_key is None or checksum is None:
         raise UsageError("--capgo-zip needs --iv-session-key and --checksum")
+    if not capgo_zip.is_file():
+        raise UsageError(f"{capgo_zip}: no such file", hint="name what `bundle encrypt` wrote")
     return CapgoZip(capgo_zip, session_key, checksum)
 
 

@@ -3,7 +3,7 @@
 The rules of the terminal, obeyed here and nowhere else:
 
 * Data goes to stdout, talk to stderr: notices, progress, `error: …` and `hint: …`, lower case,
-  without a full stop.
+  without a full stop, each on one line whatever bytes a file name or a site puts into it.
 * `--json` prints one object on stdout and asks nothing; failures are `{error, code, hint, exit}`.
 * `-q` silences all talk but errors. `-v` logs the `manifestgen` logger to stderr.
 * Nothing is asked where `CI` is set or standard input is no terminal. Passphrases come from
@@ -21,14 +21,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
 from manifestgen.config import Settings, check_base_url, check_channel, find, load
-from manifestgen.errors import Error, KeyUseError, UsageError
+from manifestgen.errors import Error, KeyUseError, StoreError, UsageError, VerificationError
 
 Config: TypeAlias = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Use this manifestgen.toml.")
@@ -43,6 +43,19 @@ Site: TypeAlias = Annotated[
 ChannelName: TypeAlias = Annotated[
     str | None, typer.Option("--channel", metavar="C", help="The channel, if not the configured.")
 ]
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = 32_503_680_000  # the year 3000; documents have four digits for a year
+
+# For errors that have no hint of their own: the first that fits.
+_HINTS: Final[Sequence[tuple[type[Error], str]]] = (
+    (UsageError, "run the command with --help"),
+    (VerificationError, "run `manifestgen verify`, and restore what it names from a good copy"),
+    (KeyUseError, "look at [keys] in manifestgen.toml, and at MANIFESTGEN_KEY_<ROLE>"),
+    (StoreError, "see that the disk has room, and that you may write there"),
+    (Error, "run the same command again with --verbose"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +106,12 @@ class Session:
         if not epoch:
             return datetime.now(UTC).replace(microsecond=0)
         try:
-            return datetime.fromtimestamp(int(epoch), UTC)
-        except (ValueError, OverflowError, OSError):
-            raise UsageError(f"SOURCE_DATE_EPOCH={epoch} is no number of seconds") from None
+            return _EPOCH + timedelta(seconds=_seconds(epoch))
+        except ValueError:
+            raise UsageError(
+                f"SOURCE_DATE_EPOCH={epoch} is no time of this millennium",
+                hint="set it to seconds since 1970, as `git log -1 --format=%ct` prints them",
+            ) from None
 
     def ask(self, name: str) -> bytes | None:
         """Return the passphrase of a key, or `None` where nobody can be asked."""
@@ -147,6 +163,8 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
                 output = function(session, *args, **rest)
             except Error as error:
                 raise typer.Exit(fail(error, as_json=json)) from None
+            except OSError as error:
+                raise typer.Exit(fail(_unforeseen(error), as_json=json)) from None
             print(_dumped(output.data) if json else output.text)
             if output.exit_code:
                 raise typer.Exit(output.exit_code)
@@ -161,13 +179,13 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
 
 def fail(error: Error, *, as_json: bool) -> int:
     """Print an error the way this project does; return its exit code."""
+    hint = error.hint or next(text for kind, text in _HINTS if isinstance(error, kind))
     if as_json:
-        fields = {"error": str(error), "code": error.code, "hint": error.hint}
+        fields = {"error": str(error), "code": error.code, "hint": hint}
         print(_dumped({**fields, "exit": error.exit_code}))
     else:
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        print(f"error: {_one_line(str(error))}", file=sys.stderr)
+        print(f"hint: {_one_line(hint)}", file=sys.stderr)
     return error.exit_code
 
 
@@ -183,6 +201,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > _LATEST:
+        raise ValueError(text)
+    return int(text)
+
+
+def _one_line(text: str) -> str:
+    """Escape line ends and whatever else a terminal would obey."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -195,6 +224,12 @@ _COMMON = (
     _option("quiet", Quiet, default=False),
     _option("verbose", Verbose, default=False),
 )
+
+
+def _unforeseen(error: OSError) -> Error:
+    """Say what the system refused where nobody had a better word for it."""
+    where = f" {error.filename}" if error.filename else ""
+    return StoreError(f"cannot use{where or ' the disk'}: {error.strerror or error}")
 
 
 def _passphrase_file(path: Path) -> bytes:
@@ -214,4 +249,5 @@ def _log(*, verbose: bool) -> None:
 
 
 def _dumped(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False)
+    # ASCII, because a name from a file system need not be writable in the terminal's encoding.
+    return json.dumps(data, indent=2)
