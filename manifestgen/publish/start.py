@@ -3,10 +3,11 @@
 from manifestgen.config import Settings
 from manifestgen.errors import UsageError
 from manifestgen.stores import Overlay, Store, open_store
+from manifestgen.stores.names import root_name
 
 
 def open_site(settings: Settings, *, dry_run: bool = False) -> Store:
-    """Open the configured site; an empty folder continues the live site at `base_url`.
+    """Open the configured site; a folder without a root continues the live site at `base_url`.
 
     So a CI job needs nothing but the keys: what is not in its folder is read from the web server,
     verified like everything else, and only what is new is written. A live site that answers 404
@@ -21,6 +22,8 @@ def open_site(settings: Settings, *, dry_run: bool = False) -> Store:
         )
     remote = "://" in settings.site
     store = open_store(settings.site if remote else settings.folder / settings.site)
-    if settings.base_url and not remote and next(store.names(), None) is None:
+    # The root is what a first publish writes first, and what continuing a live site never copies:
+    # the leftovers of an interrupted job, or a stray file, are no site of their own.
+    if settings.base_url and not remote and store.size(root_name(1)) is None:
         store = Overlay(open_store(settings.base_url), store)
     return Overlay(store) if dry_run else store
