@@ -22,7 +22,7 @@ import deflate
 from manifestgen.bundle.build import Build, BuildFile
 from manifestgen.core.archive import Member, Method, write_archive
 from manifestgen.core.tree import Digest, File, Tree
-from manifestgen.errors import Error
+from manifestgen.errors import Error, StoreError
 
 PACKER: Final = f"zip1/deflate-{deflate.__version__}"
 """Same packer and same tree, same zip; content keys are derived from it. Change `zip1` with any
@@ -113,7 +113,9 @@ def pack(
         with ExitStack() as temporary, ThreadPoolExecutor(workers, "pack") as pool:
             size = write_archive(members(_in_order(build, pool, temporary)), sink.write)
     except OSError as error:  # of reading, `_read` has made our own
-        raise Error(f"the zip cannot be written: {error}", hint="make room on the disk") from error
+        raise StoreError(
+            f"the zip cannot be written: {error}", hint="make room on the disk"
+        ) from error
     large = any(file.size > _STREAMED for file in files)
     packer = f"{PACKER}/zlib-{zlib.ZLIB_RUNTIME_VERSION}" if large else PACKER
     return Packed(Tree.of(files), Digest(sink.sha256.hexdigest()), size, packer)
