@@ -15,7 +15,7 @@ from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.keyring import check_signatures
 from manifestgen.core.keys import KeyId, PublicKey
 from manifestgen.core.root import ANY_CHANNEL, Delegation, Role, Root
-from manifestgen.errors import FormatError, UsageError, VerificationError
+from manifestgen.errors import FormatError, KeyUseError, UsageError, VerificationError
 from manifestgen.publish.init import ROOT_LIFETIME
 from manifestgen.publish.pending import keep_pending, read_pending
 from manifestgen.publish.trust import RootChain, load_roots, save_root
@@ -128,8 +128,6 @@ def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> P
             hint="bring the project's root chain up to date, or discard the file",
         )
     signed = _signed(envelope, old, new, signers)
-    if signed == envelope and signers:
-        raise UsageError("none of the keys at hand may sign this root, or all have")
     return _accept_or_keep(settings, chain, signed)
 
 
@@ -171,6 +169,12 @@ def find_key(root: Root, text: str) -> KeyId:
 def _signed(envelope: Envelope, old: Root, new: Root, signers: Sequence[Signer]) -> Envelope:
     allowed = {*old.root.keys, *new.root.keys}
     mine = [signer for signer in signers if signer.public.keyid in allowed]
+    if not mine:
+        raise KeyUseError(
+            f"none of the keys at hand may sign root {new.number}:"
+            f" it takes {', '.join(map(_short, sorted(allowed)))}",
+            hint="name the key with `root` under [keys], or with MANIFESTGEN_KEY_ROOT",
+        )
     return sign(envelope, Kind.ROOT, mine)
 
 
