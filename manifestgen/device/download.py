@@ -11,13 +11,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias, cast, runtime_checkable
 
 from manifestgen.core.release import Payload
 from manifestgen.device.files import CHUNK
 from manifestgen.errors import StoreError, VerificationError
 from manifestgen.stores import Store
 from manifestgen.stores.names import blob_name
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Progress: TypeAlias = Callable[[int], object]
 
@@ -164,7 +167,7 @@ class _Rest(io.RawIOBase):
         self._answer.close()
         super().close()
 
-    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
         from urllib3.exceptions import HTTPError
 
         target = memoryview(buffer).cast("B")

@@ -1,8 +1,8 @@
 """Write files so that neither a kill nor a power cut leaves half of one.
 
-`save` makes these calls: write NAME.new, fsync it; link NAME to NAME.old; rename NAME.new to NAME;
-fsync the folder. So NAME is always whole, and NAME.old is the copy before it, for when a disk
-damages NAME later. What the files mean is for others.
+`save` makes these calls: write NAME.new, fsync it; remove NAME.old, link NAME to it; rename
+NAME.new to NAME; fsync the folder. So NAME is always whole, and NAME.old is the copy before it, for
+when a disk damages NAME later. What the files mean is for others.
 """
 
 import hashlib
@@ -103,12 +103,11 @@ def tree_of(folder: Path) -> Tree:
 
 
 def _keep(path: Path) -> None:
-    spare, old = path.with_name(path.name + ".spare"), path.with_name(path.name + _OLD)
-    spare.unlink(missing_ok=True)
+    old = path.with_name(path.name + _OLD)
+    old.unlink(missing_ok=True)
     # Some file systems know no hard links; a previous copy is a help, not a promise.
     with suppress(OSError):
-        spare.hardlink_to(path)
-        spare.replace(old)
+        old.hardlink_to(path)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from manifestgen.core.envelope import Envelope
-from manifestgen.core.keyring import Keyring, TrustedManifest, clock
+from manifestgen.core.keyring import Keyring, TrustedManifest, clock, usable
 from manifestgen.core.manifest import Manifest
 from manifestgen.core.release import Release
 from manifestgen.core.select import (
@@ -20,6 +20,7 @@ from manifestgen.core.select import (
     Nothing,
     Reset,
     Running,
+    Verdict,
     decide,
 )
 from manifestgen.device.download import Progress
@@ -91,7 +92,21 @@ class _Run:
             failed=frozenset(one.tree for one in self.state.failed),
             moved=self.state.channel not in {None, self.channel},
         )
-        return decide(trusted, device, memory, clock(self.trust.now, trusted.seen))
+        decision = decide(trusted, device, memory, clock(self.trust.now, trusted.seen))
+        match decision:
+            case Nothing("current", verdicts):
+                return self._repair(trusted, verdicts) or decision
+        return decision
+
+    def _repair(self, trusted: TrustedManifest, verdicts: tuple[Verdict, ...]) -> Install | None:
+        """Return what mends the release that runs, if its files are not what they were."""
+        running = self.state.running
+        if running is None or self.home.holds(running.tree):
+            return None
+        _LOG.warning("the files of %s were changed or removed", running.version)
+        same = (one for one in usable(trusted) if one.tree.digest == running.tree)
+        release = next(same, None)
+        return Install(release, None, False, verdicts) if release else None
 
     def job(self, install: Install) -> Job:
         """Return what has to be fetched for an installation."""
