@@ -6,6 +6,7 @@ nothing that is not meant for everybody: the first offer that admits every devic
 The keys are those plugin 8.51.23 reads; `kind` is only ever `blocked`, which it takes silently.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -23,6 +24,11 @@ Response: TypeAlias = Mapping[str, str]
 def blob_path(digest: Digest) -> str:
     """Return where a blob lies in a site."""
     return f"blobs/{digest[:2]}/{digest}.bin"
+
+
+def encode(response: Response) -> bytes:
+    """Return the file's bytes, the same from every publisher and mirror."""
+    return json.dumps(response, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def responses(trusted: TrustedManifest, base_url: str) -> dict[str | None, Response]:

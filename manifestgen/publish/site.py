@@ -4,7 +4,6 @@ What a killed command left half-done is finished here first: whoever finds histo
 `manifest.json` verifies it and completes the commit.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -202,7 +201,7 @@ class Site:
         """Write what is derived from a manifest: for stock plugins, and for people."""
         channel = head.manifest.channel
         for name, answer in self.capgo_answers(head.trusted).items():
-            self._put(name, json.dumps(answer, indent=1, sort_keys=True).encode() + b"\n")
+            self._put(name, stock.encode(answer))
         manifests = [head.trusted]
         for other in self.channels():
             stored = self.store.get(manifest_name(other), limit=LIMITS.manifest_bytes)
