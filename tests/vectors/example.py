@@ -21,7 +21,7 @@ from tests.vectors.decisions import patch
 from tests.vectors.values import capgo_release
 
 SIM = Simulator()
-_SLOT = re.compile(r"(<!-- example: ([a-z-]+) -->\n```[a-z]*\n).*?(\n```)", re.DOTALL)
+_SLOT = re.compile(r"^(<!-- example: ([a-z-]+) -->\n```[a-z]+\n)(?:.*?\n)?^```$", re.DOTALL | re.M)
 
 
 def manifest() -> bytes:
@@ -71,7 +71,7 @@ def examples() -> Mapping[str, str]:
 def fill(page: str) -> str:
     """Return the page with every example as it is now."""
     content = examples()
-    return _SLOT.sub(lambda slot: slot[1] + content[slot[2]] + slot[3], page)
+    return _SLOT.sub(lambda slot: f"{slot[1]}{content[slot[2]]}\n```", page)
 
 
 def _pretty(value: object) -> str:

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 
 from manifestgen.core import capgo, cipher
 from manifestgen.core.audience import Audience, NativeRange
+from manifestgen.core.envelope import Envelope
 from manifestgen.core.manifest import Ramp, Rollout
 from manifestgen.core.reader import format_time
-from manifestgen.core.release import V2, V3, Scheme, Wrapped
+from manifestgen.core.release import V2, V3, Payload, Scheme
 from manifestgen.core.tree import sha256
 from manifestgen.core.version import Version
 from tests.simulator import CHANNEL, EPOCH, Simulator, tree_digest
@@ -389,12 +390,14 @@ def _wrapping(family: Family, key: cipher.ContentKey) -> None:
 # --- the stock plugin -------------------------------------------------------------------------
 
 
-def capgo_release(version: str, **changes: Any) -> Any:
+def capgo_release(version: str, **changes: Any) -> Envelope:
     """Return a release of scheme `capgo`, wrapped with the test key."""
     key = cipher.ContentKey(bytes(range(16)), bytes(range(16, 32)))
     value = SIM.release_value(version)
-    wrapped: Wrapped = capgo.wrap(TestWrapper(CAPGO_KEY.read_bytes()), key, value.bundle.plain)
-    return SIM.release(version, scheme=Scheme.CAPGO, capgo=wrapped, **changes)
+    plain, size = value.bundle.plain, value.bundle.plain_size
+    bundle = Payload(sha256(b"stored " + version.encode()), size // 16 * 16 + 16, plain, size)
+    wrapped = capgo.wrap(TestWrapper(CAPGO_KEY.read_bytes()), key, plain)
+    return SIM.release(version, scheme=Scheme.CAPGO, bundle=bundle, capgo=wrapped, **changes)
 
 
 def stock_family() -> Family:
