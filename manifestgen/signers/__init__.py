@@ -9,6 +9,19 @@ makes new ones.
 """
 
 from manifestgen.signers.interface import Ask, Keys, Signer
-from manifestgen.signers.load import load_content_secret, load_signer, load_wrapper
+from manifestgen.signers.load import (
+    load_capgo_public,
+    load_content_secret,
+    load_signer,
+    load_wrapper,
+)
 
-__all__ = ["Ask", "Keys", "Signer", "load_content_secret", "load_signer", "load_wrapper"]
+__all__ = [
+    "Ask",
+    "Keys",
+    "Signer",
+    "load_capgo_public",
+    "load_content_secret",
+    "load_signer",
+    "load_wrapper",
+]

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from manifestgen.config import STATE
 from manifestgen.core.cipher import SECRET_BYTES
 from manifestgen.core.keys import Algorithm
 from manifestgen.core.release import RSA_BYTES
@@ -16,14 +17,21 @@ from manifestgen.errors import KeyUseError
 _IGNORE = "# Private keys: never in git, never in a site. Back them up elsewhere.\n*\n"
 
 
-def make_key_folder(folder: Path) -> None:
-    """Make a folder for keys: 0700, ignored by git."""
+def make_key_folder(folder: Path) -> bool:
+    """Make a folder for keys, 0700 and ignored by git; `False` if git may see what is put there.
+
+    A folder that is there already for something else is left as it is: closing it, or hiding it
+    from git, would be a surprise.
+    """
+    ours = folder.parent.name == STATE or not folder.exists()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name == "posix":
-        folder.chmod(0o700)
     ignore = folder / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text(_IGNORE)
+    if ours:
+        if os.name == "posix":
+            folder.chmod(0o700)
+        if not ignore.exists():
+            ignore.write_text(_IGNORE)
+    return ours or (ignore.exists() and "*" in ignore.read_text().splitlines())
 
 
 def create_signing_key(path: Path, algorithm: Algorithm, passphrase: bytes | None) -> None:

@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from manifestgen.core import capgo
 from manifestgen.core.capgo import Wrapper
 from manifestgen.core.cipher import SECRET_BYTES
 from manifestgen.errors import KeyUseError
 from manifestgen.signers.interface import Ask, Signer
-from manifestgen.signers.pem import signer_from, wrapper_from
-from manifestgen.signers.sources import read_source
+from manifestgen.signers.pem import normalise, signer_from, wrapper_from
+from manifestgen.signers.sources import read_public_source, read_source
 
 _HEX = re.compile(rb"[0-9a-f]{%d}" % (2 * SECRET_BYTES))
 
@@ -21,6 +24,14 @@ def load_signer(uri: str, *, folder: Path, ask: Ask) -> Signer:
 def load_wrapper(uri: str, *, folder: Path, ask: Ask) -> Wrapper:
     """Return the Capgo key at `uri`, or raise `KeyUseError`."""
     return wrapper_from(read_source(uri, folder), uri, ask)
+
+
+def load_capgo_public(uri: str, *, folder: Path) -> RSAPublicKey:
+    """Return the public half of a Capgo key at `uri`, or raise `KeyUseError`."""
+    try:
+        return capgo.load_public(normalise(read_public_source(uri, folder)))
+    except KeyUseError as error:
+        raise KeyUseError(f"{uri}: {error}", hint=error.hint) from None
 
 
 def load_content_secret(uri: str, *, folder: Path) -> bytes:

@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,14 +21,20 @@ _Signing: TypeAlias = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
 
 def normalise(material: bytes) -> bytes:
-    r"""Undo what secret stores do to PEM: `\n` for line ends, or base64 over the whole."""
-    text = material.strip().replace(b"\\n", b"\n").replace(b"\r\n", b"\n")
+    r"""Undo what secret stores do to PEM: `\n` for line ends, quotes, or base64 over the whole."""
+    text = _unescaped(material)
     if b"-----BEGIN" not in text:
-        try:
-            text = base64.b64decode(b"".join(text.split()), validate=True).strip()
-        except (binascii.Error, ValueError):
-            return text + b"\n"
+        with suppress(binascii.Error, ValueError):
+            text = _unescaped(base64.b64decode(b"".join(text.split()), validate=True))
     return text + b"\n"
+
+
+def _unescaped(text: bytes) -> bytes:
+    text = text.removeprefix(b"\xef\xbb\xbf").strip()
+    if len(text) > 1 and text[:1] in b"\"'" and text[:1] == text[-1:]:
+        text = text[1:-1]
+    text = text.replace(b"\\r", b"").replace(b"\\n", b"\n").replace(b"\r\n", b"\n")
+    return text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ def _load(material: bytes, name: str, ask: Ask) -> object:
         return serialization.load_pem_private_key(pem, password=None)
     except TypeError:
         return _load_encrypted(pem, name, ask(name))
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise KeyUseError(
             f"{name} holds no private key in PEM",
             hint="a key from `manifestgen keys create` begins with -----BEGIN PRIVATE KEY-----",
@@ -103,5 +111,5 @@ def _load_encrypted(pem: bytes, name: str, passphrase: bytes | None) -> object:
         )
     try:
         return serialization.load_pem_private_key(pem, password=passphrase)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise KeyUseError(f"the passphrase does not open {name}") from None

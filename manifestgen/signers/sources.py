@@ -26,16 +26,22 @@ def read_source(uri: str, folder: Path) -> bytes:
         case "stdin" if not rest:
             return sys.stdin.buffer.read(_MOST)
         case _:
-            raise UsageError(
-                f"{scheme!r} is no place for a key", hint="use file:PATH, env:NAME or stdin"
-            )
+            # Not repeated: it may be a key, pasted where its place should be.
+            raise UsageError("no place for a key", hint="use file:PATH, env:NAME or stdin")
 
 
-def _file(path: Path) -> bytes:
+def read_public_source(uri: str, folder: Path) -> bytes:
+    """Return the bytes of a public key, whose file others may read."""
+    if uri.startswith("file:"):
+        return _file(folder / uri[5:], secret=False)
+    return read_source(uri, folder)
+
+
+def _file(path: Path, *, secret: bool = True) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            if secret and os.name == "posix" and stat.S_IMODE(mode) & 0o077:
                 raise KeyUseError(f"{path} can be read by others", hint=f"run `chmod 600 {path}`")
             return file.read(_MOST)
     except FileNotFoundError:
