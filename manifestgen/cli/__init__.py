@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from manifestgen import __version__
-from manifestgen.cli import channel, explain, project, publish, report, server
+from manifestgen.cli import bundle, channel, explain, keys, project, publish, report, server
 from manifestgen.errors import UsageError
 
 EXIT_CODES = (
@@ -43,6 +43,8 @@ project.register(app)
 publish.register(app)
 channel.register(app)
 explain.register(app)
+keys.register(app)
+bundle.register(app)
 server.register(app)
 
 

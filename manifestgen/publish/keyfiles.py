@@ -1,0 +1,279 @@
+"""The key files of a project: make them, and know the Capgo key that installed apps carry.
+
+A key file is made once. Where devices already trust a key, a second of its kind would only look
+like the first, so none is made in its place; one made elsewhere (`folder`) is for `keys add`.
+"""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from manifestgen.capacitor import CapacitorConfig, find_config
+from manifestgen.config import Settings
+from manifestgen.core import capgo
+from manifestgen.core.keys import Algorithm, PublicKey
+from manifestgen.core.release import Scheme
+from manifestgen.errors import KeyUseError, UsageError
+from manifestgen.publish.trust import write_file
+from manifestgen.signers import Ask, load_signer, load_wrapper
+from manifestgen.signers.create import (
+    create_capgo_key,
+    create_content_secret,
+    create_signing_key,
+    make_key_folder,
+)
+
+_RESTORE = "restore it from your backup"
+
+
+class KeyKind(StrEnum):
+    """What a key file is for."""
+
+    SIGNING = "signing"
+    CAPGO = "capgo"
+    CONTENT = "content"
+
+
+# What `init` names them, for keys that go elsewhere.
+_NAMES = {
+    KeyKind.SIGNING: "signing.pem",
+    KeyKind.CAPGO: "capgo.pem",
+    KeyKind.CONTENT: "content.key",
+}
+_PUBLIC_NAME = "capgo.pub.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A private key in a file; `made` is false if it was there before."""
+
+    kind: KeyKind
+    path: Path
+    made: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeys:
+    """What to make: `passphrase` is for signing and Capgo keys; a content secret has none."""
+
+    kinds: tuple[KeyKind, ...] = ()
+    algorithm: Algorithm = Algorithm.ED25519
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The keys of one place after `create_keys`, with their public halves."""
+
+    files: tuple[KeyFile, ...]
+    ignored: bool
+    signing: tuple[PublicKey, ...] = ()
+    capgo: RSAPublicKey | None = None
+    capgo_file: Path | None = None
+
+
+def create_keys(settings: Settings, wanted: NewKeys, *, passphrase: bytes | None) -> KeySet:
+    """Make the key files that are not there yet, each 0600, none over another.
+
+    Without `kinds`, those the scheme needs. Nothing is made unless all of it may be.
+
+    Raises:
+        KeyUseError: a key of a kind that was asked for exists, or devices trust one already.
+        UsageError: the keys would lie in the site, or `[keys]` says that they are no files.
+    """
+    files = _planned(settings, wanted)
+    if wanted.kinds:
+        _refuse_existing([file for file in files if not file.made])
+    missing = [file for file in files if file.made]
+    _check_outside(settings, [file.path for file in missing])
+    if wanted.folder is None:
+        _check_unused(settings, missing)
+    ignored = [make_key_folder(folder) for folder in {file.path.parent for file in missing}]
+    for file in missing:
+        _create(file, wanted.algorithm, passphrase)
+    return _with_public(settings, wanted, files, passphrase, ignored=all(ignored))
+
+
+def capgo_public(settings: Settings, ask: Ask) -> RSAPublicKey:
+    """Return the Capgo key's public half: the project's copy, else from the private key."""
+    if settings.capgo_public.exists():
+        return capgo.load_public(settings.capgo_public.read_bytes())
+    return load_wrapper(settings.capgo_key, folder=settings.folder, ask=ask).public
+
+
+def installed_capgo_keys(settings: Settings) -> list[tuple[RSAPublicKey, Path]]:
+    """Return the Capgo keys that the project says apps carry, each with the file that says so."""
+    found = []
+    if settings.capgo_public.exists():
+        found.append((settings.capgo_public.read_bytes(), settings.capgo_public))
+    if config := find_config(settings.folder):
+        found += [(pem.encode(), config.path) for pem in config.public_keys()]
+    return [(_readable(pem, path), path) for pem, path in found]
+
+
+def check_installed(settings: Settings, public: RSAPublicKey) -> None:
+    """Raise `KeyUseError` if apps carry another Capgo key than this one, as far as is known."""
+    by_file: dict[Path, list[RSAPublicKey]] = {}
+    for key, path in installed_capgo_keys(settings):
+        by_file.setdefault(path, []).append(key)
+    for path, keys in by_file.items():
+        # A program may name several, say one in a comment.
+        if all(key.public_numbers() != public.public_numbers() for key in keys):
+            raise KeyUseError(
+                f"the Capgo key is {capgo.key_id(public)}, but apps carry"
+                f" {capgo.key_id(keys[0])} ({path})",
+                hint="use the private key those apps were built with; only a new native build"
+                " changes it",
+            )
+
+
+def check_config(settings: Settings, config: CapacitorConfig, wanted: NewKeys, ask: Ask) -> None:
+    """Raise, before anything is made, if the Capgo key cannot go into an app's configuration.
+
+    Raises:
+        KeyUseError: another key is in it: apps built with that one trust no other.
+        UsageError: the file cannot be edited.
+    """
+    if config.is_json:
+        config.with_public_key("")
+    carried = [_readable(pem.encode(), config.path) for pem in config.public_keys()]
+    ours = None if wanted.folder else _present_public(settings, wanted, ask)
+    same = ours and any(key.public_numbers() == ours.public_numbers() for key in carried)
+    if carried and not same:
+        raise KeyUseError(
+            f"{config.path} has the Capgo key {capgo.key_id(carried[0])} already, and apps built"
+            " with it trust no other",
+            hint="name its private key as `capgo` under [keys] in manifestgen.toml; if no app was"
+            " shipped with it, take the line out",
+        )
+
+
+def _present_public(settings: Settings, wanted: NewKeys, ask: Ask) -> RSAPublicKey | None:
+    """Return the Capgo key there is, or `None` where one is going to be made."""
+    made_now = not wanted.kinds or KeyKind.CAPGO in wanted.kinds
+    missing = [path for path in _paths(settings, wanted, KeyKind.CAPGO) if not path.exists()]
+    if made_now and missing and not settings.capgo_public.exists():
+        return None
+    return capgo_public(settings, ask)
+
+
+def _planned(settings: Settings, wanted: NewKeys) -> list[KeyFile]:
+    kinds = wanted.kinds or _needed(settings)
+    paths = [(kind, path) for kind in kinds for path in _paths(settings, wanted, kind)]
+    # Two roles may share a file.
+    return [KeyFile(kind, path, not path.exists()) for kind, path in dict.fromkeys(paths)]
+
+
+def _needed(settings: Settings) -> tuple[KeyKind, ...]:
+    return tuple(KeyKind) if settings.scheme is Scheme.CAPGO else (KeyKind.SIGNING,)
+
+
+def _paths(settings: Settings, wanted: NewKeys, kind: KeyKind) -> list[Path]:
+    if wanted.folder is not None:
+        return [wanted.folder / _NAMES[kind]]
+    uris = {
+        KeyKind.SIGNING: settings.root_keys,
+        KeyKind.CAPGO: (settings.capgo_key,),
+        KeyKind.CONTENT: (settings.content_key,),
+    }[kind]
+    paths = [settings.folder / uri[5:] for uri in uris if uri.startswith("file:")]
+    if not paths and wanted.kinds:
+        raise UsageError(
+            f"the {kind} key of this project is in {', '.join(uris)}, which is no file",
+            hint="name a folder for the new one with `--out-dir`",
+        )
+    return paths
+
+
+def _refuse_existing(existing: list[KeyFile]) -> None:
+    if existing:
+        raise KeyUseError(
+            f"{existing[0].path} exists and is not overwritten",
+            hint="name another folder with `--out-dir`",
+        )
+
+
+def _check_outside(settings: Settings, paths: list[Path]) -> None:
+    if "://" in settings.site:
+        return
+    site = (settings.folder / settings.site).resolve()
+    for path in paths:
+        if path.resolve().is_relative_to(site):
+            raise UsageError(
+                f"the key {path} would lie inside the site, which is published",
+                hint="name a folder elsewhere with `--out-dir`, or change [keys] in"
+                " manifestgen.toml",
+            )
+
+
+def _check_unused(settings: Settings, missing: list[KeyFile]) -> None:
+    """Refuse to make what can only be a key that was lost."""
+    for file in missing:
+        if file.kind is KeyKind.SIGNING and (settings.root_folder / "1.json").exists():
+            raise KeyUseError(
+                f"{file.path} is not there, but this project has a root, and devices trust the"
+                " keys in it alone",
+                hint=f"{_RESTORE}; a further key goes elsewhere: `--only signing --out-dir DIR`",
+            )
+        if file.kind is KeyKind.CAPGO and (installed := installed_capgo_keys(settings)):
+            key, path = installed[0]
+            raise KeyUseError(
+                f"{file.path} is not there, but apps carry the Capgo key {capgo.key_id(key)}"
+                f" ({path})",
+                hint=f"{_RESTORE}; if no app was shipped with it, take it out of {path.name}",
+            )
+
+
+def _create(file: KeyFile, algorithm: Algorithm, passphrase: bytes | None) -> None:
+    match file.kind:
+        case KeyKind.SIGNING:
+            create_signing_key(file.path, algorithm, passphrase)
+        case KeyKind.CAPGO:
+            create_capgo_key(file.path, passphrase)
+        case KeyKind.CONTENT:
+            create_content_secret(file.path)
+
+
+def _with_public(
+    settings: Settings,
+    wanted: NewKeys,
+    files: list[KeyFile],
+    passphrase: bytes | None,
+    *,
+    ignored: bool,
+) -> KeySet:
+    """Read back what was made, which also proves that it can be read."""
+    signing: list[PublicKey] = []
+    public, public_file = None, None
+    for file in files:
+        if not file.made:
+            continue
+        uri = f"file:{file.path.absolute()}"
+        if file.kind is KeyKind.SIGNING:
+            signer = load_signer(uri, folder=file.path.parent, ask=lambda _: passphrase)
+            signing.append(signer.public)
+        if file.kind is KeyKind.CAPGO:
+            wrapper = load_wrapper(uri, folder=file.path.parent, ask=lambda _: passphrase)
+            public = wrapper.public
+            folder = wanted.folder
+            public_file = folder / _PUBLIC_NAME if folder else settings.capgo_public
+            public_file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(public_file, capgo.public_pem(public).encode())
+    return KeySet(tuple(files), ignored, tuple(signing), public, public_file)
+
+
+def relative(settings: Settings, path: Path) -> str:
+    """Spell a path as a person in the project would."""
+    return os.path.relpath(path, settings.folder)
+
+
+def _readable(pem: bytes, path: Path) -> RSAPublicKey:
+    try:
+        return capgo.load_public(pem)
+    except KeyUseError as error:
+        raise KeyUseError(
+            f"{path}: the Capgo public key: {error}", hint="restore the file from git"
+        ) from None
