@@ -10,7 +10,8 @@ network requests between. The lifecycle:
   `install` has failed: the previous release (or the built-in app) is back before anything is
   fetched, and that tree is not tried again here.
 * `Updater.check` may run at any time. It says what `install` would do, and remembers roots and the
-  manifest, nothing else. `Updater.status` reads.
+  manifest, nothing else; a release still on trial stays so. `Updater.status` reads.
+* A running bundle whose files were changed or removed on disk is fetched again by `install`.
 
 Hence a device that looks for updates while the app runs uses `check`, or confirms before it
 installs. State is saved at five points: after each root; after the manifest's checks, before any

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from manifestgen.core.capgo import load_public
 from manifestgen.core.envelope import Envelope
 from manifestgen.core.keyring import Keyring, TrustedManifest, clock, usable
 from manifestgen.core.manifest import Manifest
@@ -271,6 +272,7 @@ class Updater:
     def _keys(self) -> tuple[bytes, ...]:
         """Return the keys to open bundles with: the one given, else the one given once."""
         if self._key is not None:
+            load_public(self._key)  # before it is remembered
             self._home.save_key(self._key)
             return (self._key,)
         kept = self._home.key()

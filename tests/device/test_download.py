@@ -152,6 +152,9 @@ def test_a_key_that_is_no_key(device: Device) -> None:
     device.publisher.publish(device.publisher.offer("1.0.0", scheme=Scheme.CAPGO))
     device.key = b"-----BEGIN NOTHING-----\n"
     assert isinstance(refused(device), KeyUseError)
+    assert not (device.state / "capgo.pub.pem").exists()
+    device.key = pem()
+    assert device.install() == "installed"
 
 
 def test_the_key_of_another_app(device: Device) -> None:
