@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from manifestgen import __version__
-from manifestgen.cli import bundle, channel, explain, keys, project, publish, report, server
+from manifestgen.cli import bundle, channel, explain, keys, project, publish, report, server, verify
 from manifestgen.errors import UsageError
 
 EXIT_CODES = (
@@ -46,6 +46,7 @@ explain.register(app)
 keys.register(app)
 bundle.register(app)
 server.register(app)
+verify.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,220 @@
+"""Blobs: what is stored is what was signed, and so is what a device gets out of it.
+
+Each is streamed once: digested, decrypted with the public key alone into a temporary file, and
+from there read as a device reads it. Nothing is parsed before the digest of the stored bytes has
+been found right. Two at a time, because digests and ciphers let go of the interpreter.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from manifestgen.core import capgo, cipher
+from manifestgen.core.archive import tree_of
+from manifestgen.core.keyring import TrustedManifest
+from manifestgen.core.limits import LIMITS
+from manifestgen.core.release import Payload, Release, Wrapped
+from manifestgen.core.tree import Digest
+from manifestgen.errors import Error, VerificationError
+from manifestgen.stores.interface import Store
+from manifestgen.stores.names import blob_name
+
+_CHUNK: Final = 1024 * 1024  # bytes read at a time
+_WORKERS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A blob to check: against a `payload`, and as a release's bundle where there is a `release`.
+
+    `payload` is `None` for a blob that no document names; then only its name speaks. A `needed`
+    one must be there. `what` says in messages what it is.
+    """
+
+    blob: Digest
+    payload: Payload | None = None
+    release: Release | None = None
+    needed: bool = False
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came of a job; `size` is in bytes, `None` for a blob that is not there.
+
+    `keyless` marks a note that is true of every blob, because no Capgo key is known.
+    """
+
+    job: Job
+    size: int | None
+    error: VerificationError | None = None
+    note: str | None = None
+    keyless: bool = False
+
+    @property
+    def name(self) -> str:
+        """Where the blob lies."""
+        return blob_name(self.job.blob)
+
+
+def bundle_jobs(releases: Iterable[Release], *, needed: bool) -> Iterator[Job]:
+    """Make the jobs for releases' bundles."""
+    for one in releases:
+        yield Job(one.bundle.blob, one.bundle, one, needed, f"the bundle of {one.version}")
+
+
+def patch_jobs(manifests: Iterable[TrustedManifest], *, needed: bool) -> Iterator[Job]:
+    """Make the jobs for patches: as stored only, what they make of their base is not tried."""
+    for trusted in manifests:
+        for offer, release in zip(trusted.manifest.offers, trusted.releases, strict=True):
+            if isinstance(release, Release):
+                for patch in offer.patches:
+                    what = f"a patch to {release.version}"
+                    yield Job(patch.payload.blob, patch.payload, None, needed, what)
+
+
+def check_blobs(store: Store, jobs: Sequence[Job], public: RSAPublicKey | None) -> list[Checked]:
+    """Do all jobs, in any order; results come in the order of the jobs."""
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
+        return list(pool.map(lambda job: check_blob(store, job, public), jobs))
+    finally:
+        # After an error or an interruption the jobs in the queue are not begun.
+        pool.shutdown(cancel_futures=True)
+
+
+def check_blob(store: Store, job: Job, public: RSAPublicKey | None) -> Checked:
+    """Check one blob.
+
+    Raises:
+        StoreError: it cannot be read at all.
+    """
+    file = store.open(blob_name(job.blob))
+    if file is None:
+        return Checked(job, None)
+    with file:
+        stored = _Measured(file, job.payload.size if job.payload else LIMITS.bundle_bytes)
+        try:
+            note = _judge(stored, job, public)
+        except VerificationError as error:
+            return Checked(job, stored.size, error)
+    return Checked(job, stored.size, None, note, keyless=public is None)
+
+
+def _judge(stored: "_Measured", job: Job, public: RSAPublicKey | None) -> str | None:
+    if job.release is None:
+        _drain(stored)
+        stored.check(job.blob, job.payload)
+        return None
+    release = job.release
+    if release.capgo is None:
+        _check_content(stored, job.blob, release, stored)
+        return None
+    if public is None:
+        _drain(stored)
+        stored.check(job.blob, release.bundle)
+        return "decryption was not checked: no Capgo public key is known; name one with `--key`"
+    if not job.needed and release.capgo.key_id != capgo.key_id(public):
+        _drain(stored)
+        stored.check(job.blob, release.bundle)
+        return "not decrypted: it was encrypted for apps of another Capgo key"
+    _check_content(stored, job.blob, release, _decrypted(stored, release.capgo, public))
+    capgo.check_wrapped(public, release.capgo, release.bundle.plain)
+    return None
+
+
+def _decrypted(stored: "_Measured", wrapped: Wrapped, public: RSAPublicKey) -> Iterator[bytes]:
+    """Give the decrypted chunks; the stored ones have all gone by before an error is raised."""
+    try:
+        yield from cipher.decrypt(stored, capgo.unwrap(public, wrapped))
+    except VerificationError:
+        _drain(stored)
+        raise
+
+
+def _check_content(
+    stored: "_Measured", blob: Digest, release: Release, plain: Iterable[bytes]
+) -> None:
+    with tempfile.TemporaryFile() as file:
+        problem = _copy(plain, file)
+        stored.check(blob, release.bundle)
+        if problem:
+            raise problem
+        file.seek(0)
+        whole = _Measured(file, release.bundle.plain_size)
+        _drain(whole)
+        if (whole.digest, whole.size) != (release.bundle.plain, release.bundle.plain_size):
+            raise VerificationError("it decrypts to other bytes than were signed", code="digest")
+        _check_tree(file, release)
+
+
+def _check_tree(file: BinaryIO, release: Release) -> None:
+    tree = tree_of(file, limit=release.tree.size)
+    found = tree.digest(), len(tree.files), tree.size
+    if found != (release.tree.digest, release.tree.files, release.tree.size):
+        raise VerificationError(
+            f"the files in it are not the tree that release {release.version} signed", code="tree"
+        )
+
+
+def _copy(chunks: Iterable[bytes], file: BinaryIO) -> VerificationError | None:
+    """Write decrypted chunks; return rather than raise why they do not decrypt.
+
+    Whether the stored bytes are those that were signed is the better thing to say first.
+    """
+    iterator = iter(chunks)
+    while True:
+        try:
+            chunk = next(iterator, None)
+        except VerificationError as error:
+            return error
+        if chunk is None:
+            return None
+        try:
+            file.write(chunk)
+        except OSError as error:
+            raise Error(
+                f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
+                hint="make room, or name another folder in TMPDIR",
+            ) from error
+
+
+def _drain(chunks: Iterable[bytes]) -> None:
+    for _ in chunks:
+        pass
+
+
+class _Measured:
+    """The chunks of a file, digested as they go by; a byte beyond `limit` is the last one read."""
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self._file = file
+        self._limit = limit
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := self._file.read(min(_CHUNK, self._limit + 1 - self.size)):
+            self._digest.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+    @property
+    def digest(self) -> Digest:
+        """The SHA-256 of what went by."""
+        return Digest(self._digest.hexdigest())
+
+    def check(self, blob: Digest, payload: Payload | None) -> None:
+        """Raise `VerificationError` (`digest`) unless all that went by is that blob."""
+        if payload is not None and self.size != payload.size:
+            found = f"more than {payload.size}" if self.size > payload.size else str(self.size)
+            raise VerificationError(f"has {found} bytes, {payload.size} were signed", code="digest")
+        if self.digest != blob:
+            raise VerificationError(
+                f"its SHA-256 begins {self.digest[:12]}, which is not its name", code="digest"
+            )

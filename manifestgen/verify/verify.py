@@ -1,0 +1,144 @@
+"""Verify a site whole; the order is that of trust, from what the caller believes to the last byte.
+
+    root chain → manifests and history → releases → blobs → capgo*.json → leftovers
+
+Equivocation cannot be seen from one site: two sites may each be whole and contradict each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from manifestgen.core.root import ANY_CHANNEL
+from manifestgen.errors import UsageError
+from manifestgen.stores.interface import Store
+from manifestgen.stores.names import BLOBS, ROOT, history_sequence, manifest_channel
+from manifestgen.verify.anchor import Anchor
+from manifestgen.verify.audit import ROOT_PART, Audit, part_of
+from manifestgen.verify.blobs import Checked, Job, bundle_jobs, check_blobs, patch_jobs
+from manifestgen.verify.leftovers import note_leftovers, unnamed_blobs
+from manifestgen.verify.manifests import Line, check_channel, is_there
+from manifestgen.verify.releases import Releases, check_releases
+from manifestgen.verify.report import Report
+from manifestgen.verify.roots import Roots, check_roots
+from manifestgen.verify.stock import check_stock
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the caller knows of a site beside its root; all of it may be left out.
+
+    `channels` must be there. `possible` ones are looked for where the site cannot be listed.
+    `capgo` is the public half of the key that bundles are wrapped with; without it they are
+    digested, not decrypted.
+    """
+
+    channels: tuple[str, ...] = ()
+    possible: tuple[str, ...] = ()
+    base_url: str | None = None
+    capgo: RSAPublicKey | None = None
+
+
+_NOTHING = Expected()
+
+
+def verify(store: Store, anchor: Anchor, *, now: datetime, expected: Expected = _NOTHING) -> Report:
+    """Check everything about a site at a time; nothing is written.
+
+    Raises:
+        UsageError: nothing is published there.
+        StoreError: it cannot be read, or not to the end.
+    """
+    audit = Audit(store)
+    _check_published(audit, expected)
+    roots = check_roots(audit, anchor, now)
+    channels = _channels(audit, roots, expected)
+    found = [check_channel(audit, roots, channel, now) for channel in channels]
+    lines = [line for line in found if line is not None]
+    releases = check_releases(audit, roots, lines)
+    _check_blobs(audit, lines, releases, expected.capgo)
+    for line in lines:
+        check_stock(audit, line.head, expected.base_url)
+    note_leftovers(audit)
+    return audit.report()
+
+
+def _channels(audit: Audit, roots: Roots, expected: Expected) -> list[str]:
+    """Return the channels to check: those asked for, and those that are there."""
+    if audit.listing is not None:
+        there = _listed(audit)
+    else:
+        named = [name for entry in roots.newest.root.manifest for name in entry.channels]
+        possible = dict.fromkeys([*expected.possible, *named])
+        there = [one for one in possible if one != ANY_CHANNEL and is_there(audit, one)]
+    channels = sorted({*expected.channels, *there})
+    if channels:
+        return channels
+    if audit.listing is not None and expected.possible:
+        return [expected.possible[0]]  # for the problem that it is not there
+    raise UsageError(
+        f"no channel is known at {audit.store.location}", hint="name one with `--channel`"
+    )
+
+
+def _listed(audit: Audit) -> list[str]:
+    """Return the channels that have a manifest, or at least a history."""
+    listed = audit.listed("")
+    past = (name.partition("/")[0] for name in listed if history_sequence(name) is not None)
+    names = {*listed, *(f"{folder}/manifest.json" for folder in past)}
+    return sorted({channel for name in names if (channel := manifest_channel(name))})
+
+
+def _check_published(audit: Audit, expected: Expected) -> None:
+    if audit.listing is not None:
+        there = bool(_listed(audit)) or any(part_of(name) == ROOT_PART for name in audit.listing)
+    else:
+        wanted = (*expected.channels, *expected.possible)
+        there = audit.there(ROOT) or any(is_there(audit, channel) for channel in wanted)
+    if not there:
+        raise UsageError(
+            f"nothing is published at {audit.store.location}",
+            hint="name the folder or the address of a site",
+        )
+
+
+def _check_blobs(
+    audit: Audit, lines: Sequence[Line], releases: Releases, public: RSAPublicKey | None
+) -> None:
+    jobs = _jobs(lines, releases)
+    named = {job.blob for job in jobs}
+    jobs += [Job(digest) for digest in unnamed_blobs(audit, named)]
+    for checked in check_blobs(audit.store, jobs, public):
+        _tell(audit, checked)
+
+
+def _jobs(lines: Sequence[Line], releases: Releases) -> list[Job]:
+    """List every blob that a document names once, those that devices need first."""
+    heads = [line.head for line in lines]
+    past = [trusted for line in lines for trusted in line.past]
+    every = [
+        *bundle_jobs(releases.offered, needed=True),
+        *patch_jobs(heads, needed=True),
+        *bundle_jobs(releases.kept, needed=False),
+        *patch_jobs(past, needed=False),
+    ]
+    once = {(job.blob, job.payload, job.release): job for job in reversed(every)}
+    return list(reversed(once.values()))
+
+
+def _tell(audit: Audit, checked: Checked) -> None:
+    name, job = checked.name, checked.job
+    audit.seen.add(name)
+    if checked.size is not None:
+        audit.count(name, checked.size)
+    elif job.needed:
+        audit.problem(name, "missing", f"{job.what} is missing")
+    elif job.release:
+        audit.note(name, f"{job.what} was pruned; nothing offers it now")
+    if checked.error:
+        what = f"{job.what}: " if job.what else ""
+        audit.problem(name, checked.error.code, f"{what}{checked.error}")
+    if checked.note:
+        audit.note(BLOBS if checked.keyless else name, checked.note)
