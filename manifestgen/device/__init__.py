@@ -20,6 +20,7 @@ leaves what runs running, and the next one goes on.
 """
 
 from manifestgen.device.results import Action, Outcome, Status
-from manifestgen.device.updater import Facts, Updater, confirm, status
+from manifestgen.device.run import Facts
+from manifestgen.device.updater import Updater, confirm, status
 
 __all__ = ["Action", "Facts", "Outcome", "Status", "Updater", "confirm", "status"]

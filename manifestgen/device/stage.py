@@ -112,7 +112,7 @@ def stage(job: Job, progress: Progress, ways: Sequence[Way] = WAYS) -> Staged:
         try:
             return _stage(job, way, payload, content, progress)
         except (StoreError, VerificationError) as error:
-            _LOG.warning("no %s: %s", way.name, error)
+            _LOG.info("no %s: %s", way.name, error)
     return _stage(job, *last, content, progress)
 
 

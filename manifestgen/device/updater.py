@@ -1,165 +1,31 @@
 """The client itself: check, install, confirm, status, and the order in which things are saved."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from manifestgen.core.capgo import load_public
 from manifestgen.core.envelope import Envelope
-from manifestgen.core.keyring import Keyring, TrustedManifest, clock, usable
+from manifestgen.core.keyring import Keyring, TrustedManifest
 from manifestgen.core.manifest import Manifest
 from manifestgen.core.release import Release
-from manifestgen.core.select import (
-    Decision,
-    Device,
-    Install,
-    Memory,
-    Nothing,
-    Reset,
-    Running,
-    Verdict,
-    decide,
-)
+from manifestgen.core.select import Install, Nothing, Reset, Running
 from manifestgen.device.download import Progress
 from manifestgen.device.files import explained
 from manifestgen.device.home import Home
 from manifestgen.device.results import Action, Outcome, Status
-from manifestgen.device.stage import Job, applicable, stage
+from manifestgen.device.run import Facts, Run
+from manifestgen.device.stage import applicable
 from manifestgen.device.state import State
 from manifestgen.device.trust import Trust
 from manifestgen.errors import UsageError
 from manifestgen.stores import Store
 from manifestgen.stores.names import check_channel
 
-_LOG = logging.getLogger(__name__)
 _DEFAULT_CHANNEL: Final = "production"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What an installation says of itself; see `core.select.Device`."""
-
-    id: str | None = None
-    platform: str | None = None
-    native: str | None = None
-    builtin: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One run, the lock held."""
-
-    site: Store
-    home: Home
-    trust: Trust
-    channel: str
-    facts: Facts
-    keys: tuple[bytes, ...]
-    progress: Progress
-
-    @property
-    def state(self) -> State:
-        """The state as it is now."""
-        return self.trust.state
-
-    def roll_back(self) -> Running | None:
-        """Leave a release that was not confirmed before this start; return it."""
-        failed = None if self.state.confirmed else self.state.running
-        if failed is None:
-            return None
-        previous = self.state.previous
-        if previous is not None and not self.home.holds(previous.tree):
-            self.trust.save(replace(self.state, previous=None))
-        self._switch(self.state.rolled_back())
-        _LOG.warning("%s was not confirmed; it is left and not tried again", failed.version)
-        return failed
-
-    def decide(self, trusted: TrustedManifest) -> Decision:
-        """Apply the rules to this device."""
-        device = Device(
-            channel=self.channel,
-            id=self.facts.id,
-            platform=self.facts.platform,
-            native=self.facts.native,
-            builtin=self.facts.builtin,
-        )
-        memory = Memory(
-            running=self.state.running,
-            floor=self.trust.floor(),
-            failed=frozenset(one.tree for one in self.state.failed),
-            moved=self.state.channel not in {None, self.channel},
-        )
-        decision = decide(trusted, device, memory, clock(self.trust.now, trusted.seen))
-        match decision:
-            case Nothing("current", verdicts):
-                return self._repair(trusted, verdicts) or decision
-        return decision
-
-    def _repair(self, trusted: TrustedManifest, verdicts: tuple[Verdict, ...]) -> Install | None:
-        """Return what mends the release that runs, if its files are not what they were."""
-        running = self.state.running
-        if running is None or self.home.holds(running.tree):
-            return None
-        _LOG.warning("the files of %s were changed or removed", running.version)
-        same = (one for one in usable(trusted) if one.tree.digest == running.tree)
-        release = next(same, None)
-        return Install(release, None, False, verdicts) if release else None
-
-    def job(self, install: Install) -> Job:
-        """Return what has to be fetched for an installation."""
-        return Job(self.site, self.home, install.release, install.patch, self.keys)
-
-    def install(self, release: Release, envelope: Envelope, job: Job) -> tuple[str, int]:
-        """Fetch a release and switch to it; return the way it came and the bytes it took."""
-        via, transferred = "kept", 0
-
-        def count(size: int) -> None:
-            nonlocal transferred
-            transferred += size
-            self.progress(size)
-
-        slot = Running(release.version, release.tree.digest)
-        if self.home.holds(slot.tree):
-            self.home.save_release(slot.tree, envelope)
-        else:
-            staged = stage(job, count)
-            self.home.settle(staged.folder, slot.tree, envelope)
-            via = staged.via
-        self.trust.save(replace(self.state, staged=slot))
-        self._switch(replace(self.state.switched(), channel=self.channel))
-        self.tidy()
-        return via, transferred
-
-    def reset(self) -> None:
-        """Go back to the built-in app."""
-        self._switch(replace(self.state.without_release(), channel=self.channel))
-        self.tidy()
-
-    def stay(self) -> None:
-        """Note that nothing is to be done."""
-        if self.state.channel != self.channel:
-            self.trust.save(replace(self.state, channel=self.channel))
-        self.tidy()
-
-    def tidy(self) -> None:
-        """Remove downloads that were given up, and bundles nothing leads to."""
-        slots = (self.state.running, self.state.previous)
-        self.home.tidy({slot.tree for slot in slots if slot})
-        self.home.tidy_staging()
-
-    def path(self) -> Path | None:
-        """Return the folder that runs."""
-        running = self.state.running
-        return self.home.bundle(running.tree) if running else None
-
-    def _switch(self, after: State) -> None:
-        """Make `current` lead where the state will say; a kill in between is `reconcile`'s."""
-        self.home.switch(after.running.tree if after.running else None)
-        self.trust.save(after)
 
 
 def _now() -> datetime:
@@ -257,7 +123,7 @@ class Updater:
         return status(self._home.folder, root=self._root, channel=self._channel)
 
     @contextmanager
-    def _run(self) -> Iterator[_Run]:
+    def _run(self) -> Iterator[Run]:
         home = self._home
         with explained(home.folder):
             home.prepare()
@@ -267,7 +133,7 @@ class Updater:
                 state = home.state()
                 channel = self._channel or state.channel or _DEFAULT_CHANNEL
                 trust = Trust(home, keyring, state, self._now())
-                yield _Run(self._site, home, trust, channel, self._facts, keys, self._progress)
+                yield Run(self._site, home, trust, channel, self._facts, keys, self._progress)
 
     def _keys(self) -> tuple[bytes, ...]:
         """Return the keys to open bundles with: the one given, else the one given once."""
@@ -332,7 +198,7 @@ def status(state: Path, *, root: bytes | None = None, channel: str | None = None
         )
 
 
-def _foreseen(outcome: Outcome, run: _Run, install: Install, release: Release) -> Outcome:
+def _foreseen(outcome: Outcome, run: Run, install: Install, release: Release) -> Outcome:
     slot = Running(release.version, release.tree.digest)
     via, size = "kept", 0
     if not run.home.holds(slot.tree):
