@@ -6,11 +6,12 @@ Exit codes: 0 ok, 1 could not do it, 2 wrong usage, 3 not to be trusted, 4 key o
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
 from manifestgen import __version__
-from manifestgen.cli import bundle, channel, explain, keys, project, publish, report, server, verify
+from manifestgen.cli import report
 from manifestgen.errors import UsageError
 
 EXIT_CODES = (
@@ -18,19 +19,42 @@ EXIT_CODES = (
     " passphrase, 5 somebody else published, 6 store or server unreachable, 130 interrupted."
 )
 
-app = typer.Typer(
-    name="manifestgen",
-    help="Over-the-air updates from plain files.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+# Which file registers which commands, in the order of `--help`. Only the file of the command that
+# runs is imported: building the whole tree takes as long as publishing a small app.
+_FILES = {
+    "init": "project",
+    "publish": "publish",
+    "verify": "verify",
+    "device": "device",
+    "channel": "channel",
+    "refresh": "channel",
+    "prune": "channel",
+    "explain": "explain",
+    "keys": "keys",
+    "bundle": "bundle",
+    "server": "server",
+}
 
 
-@app.callback(invoke_without_command=True)
-def _main(
+def build(first: str | None = None) -> typer.Typer:
+    """Build the command tree, or as much of it as the command `first` needs."""
+    app = typer.Typer(
+        name="manifestgen",
+        help="Over-the-air updates from plain files.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    wanted = [_FILES[first]] if first in _FILES else dict.fromkeys(_FILES.values())
+    for name in wanted:
+        import_module(f"manifestgen.cli.{name}").register(app)
+    return app
+
+
+def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     """Over-the-air updates from plain files."""
@@ -39,20 +63,10 @@ def _main(
         raise typer.Exit
 
 
-project.register(app)
-publish.register(app)
-channel.register(app)
-explain.register(app)
-keys.register(app)
-bundle.register(app)
-server.register(app)
-verify.register(app)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    group = typer.main.get_command(app)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    group = typer.main.get_command(build(given[0]))
     try:
         result = group.main(given, prog_name="manifestgen", standalone_mode=False)
     except typer.Exit as exit_:
