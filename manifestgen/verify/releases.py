@@ -25,7 +25,7 @@ _Said = dict[str, dict[Digest, str]]
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """`offered` are those of today's manifests; `kept` all others whose documents verify."""
+    """`offered` are those of today's manifests; `kept` all others that a document vouches for."""
 
     offered: tuple[Release, ...]
     kept: tuple[Release, ...]
@@ -38,13 +38,13 @@ def check_releases(audit: Audit, roots: Roots, lines: Sequence[Line]) -> Release
         for line in lines
         for release in usable(line.head)
     }
-    said = _said(roots, lines)
-    kept = []
+    said, kept = _said(roots, lines)
     for name in sorted({*said, *(one for one in audit.listed(RELEASES) if one.endswith(".json"))}):
         release = _checked(audit, roots, name, said.get(name, {}), offered)
-        if release is not None and name not in offered:
-            kept.append(release)
-    return Releases(tuple(offered.values()), tuple(kept))
+        if release is not None:
+            kept[name] = release
+    past = (release for name, release in sorted(kept.items()) if name not in offered)
+    return Releases(tuple(offered.values()), tuple(past))
 
 
 def _checked(
@@ -76,8 +76,10 @@ def _checked(
     return None
 
 
-def _said(roots: Roots, lines: Sequence[Line]) -> _Said:
+def _said(roots: Roots, lines: Sequence[Line]) -> tuple[_Said, dict[str, Release]]:
+    """Collect what manifests embed, and the newest copy of each release."""
     said: _Said = {}
+    newest: dict[str, Release] = {}
     for line in lines:
         for trusted in (line.head, *line.past):
             for envelope, release in _embedded(roots, trusted):
@@ -85,7 +87,8 @@ def _said(roots: Roots, lines: Sequence[Line]) -> _Said:
                 manifest = trusted.manifest
                 where = history_name(manifest.channel, manifest.sequence)
                 said.setdefault(name, {}).setdefault(envelope.digest(), where)
-    return said
+                newest.setdefault(name, release)
+    return said, newest
 
 
 def _embedded(roots: Roots, trusted: TrustedManifest) -> list[tuple[Envelope, Release]]:
