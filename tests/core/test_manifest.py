@@ -29,7 +29,7 @@ VALUE = SIM.manifest_value(
 )
 FULL: dict[str, Any] = dict(VALUE.to_json())
 TIMES = st.datetimes().map(lambda moment: moment.replace(tzinfo=EPOCH.tzinfo))
-OTHERS = [None, "x", {}, -1, [None], [{}], "", 1.0]
+OTHERS: list[Any] = [None, "x", {}, -1, [None], [{}], "", 1.0]
 
 
 @vectors("manifests")

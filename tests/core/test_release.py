@@ -23,7 +23,7 @@ FULL: dict[str, Any] = {
     "notes": "x",
     "platforms": ["ios"],
 }
-OTHERS = [None, "x", [], {}, True, -1, [None], [{}], "", 2**53 - 1]
+OTHERS: list[Any] = [None, "x", [], {}, True, -1, [None], [{}], "", 2**53 - 1]
 
 
 @vectors("releases")
@@ -39,7 +39,7 @@ def test_a_release_is_read_back(signed: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", sorted(set(FULL) - {"type"}))
 @pytest.mark.parametrize("value", OTHERS, ids=repr)
 def test_a_member_of_another_type_is_refused(name: str, value: Any) -> None:
-    allowed = {"app": ["x"], "native": [[]], "notes": ["x", ""], "scheme": []}
+    allowed: dict[str, list[Any]] = {"app": ["x"], "native": [[]], "notes": ["x", ""], "scheme": []}
     if value in allowed.get(name, []):
         return
     with pytest.raises(FormatError, match=r"^\$\.signed"):
