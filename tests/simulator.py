@@ -40,7 +40,7 @@ EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
 """When every document is issued, unless a test says otherwise."""
 NOW: Final = EPOCH + timedelta(days=1)
 
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 def utc(year: int, month: int = 1, day: int = 1, hour: int = 0, second: int = 0) -> datetime:
@@ -65,7 +65,7 @@ class TestKey:
     @classmethod
     def p256(cls, name: str) -> Self:
         """Make a P-256 key; its signatures are deterministic too (RFC 6979)."""
-        scalar = int.from_bytes(_seed(name), "big") % (_P256_ORDER - 1) + 1
+        scalar = int.from_bytes(_seed(name), "big") % (P256_ORDER - 1) + 1
         return cls(name, ec.derive_private_key(scalar, ec.SECP256R1()))
 
     @property

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.conformance import client_python
-
 VECTORS = Path(__file__).parent.parent / "vectors"
 
 
@@ -89,19 +85,3 @@ def document_base64(value: Any) -> str:
         case _:
             return str(value["base64"])
     return base64.b64encode(data).decode()
-
-
-def vectors(family: str, *ops: str) -> pytest.MarkDecorator:
-    """Parametrize a test of the Python client with a family's vectors, or those of some ops."""
-    chosen = [
-        pytest.param(one, id=one.name.encode("ascii", "backslashreplace").decode())
-        for one in load_vectors()
-        if one.family == family and (not ops or one.op in ops)
-    ]
-    return pytest.mark.parametrize("vector", chosen)
-
-
-def check(vector: Vector) -> None:
-    """Hold the Python client to one vector, without a second process."""
-    request = {"op": vector.op, "input": vector.input}
-    assert client_python.answer(request) == vector.want

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from manifestgen.core import canonical
 from manifestgen.core.limits import LIMITS
 from manifestgen.errors import FormatError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 
 LIMIT = LIMITS.manifest_bytes
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)

@@ -14,7 +14,7 @@ from manifestgen.core.cipher import ContentKey
 from manifestgen.core.release import Wrapped
 from manifestgen.core.tree import Digest, sha256
 from manifestgen.errors import FormatError, KeyUseError, VerificationError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.vectors.values import CAPGO_KEY, TestWrapper
 
 WRAPPER = TestWrapper(CAPGO_KEY.read_bytes())

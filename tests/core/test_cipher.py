@@ -15,7 +15,7 @@ from manifestgen.core.cipher import ContentKey, bundle_key, decrypt, encrypt, pa
 from manifestgen.core.release import Scheme
 from manifestgen.core.tree import Digest
 from manifestgen.errors import VerificationError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import APP, tree_digest
 
 KEY = ContentKey(bytes(range(16)), bytes(range(16, 32)))

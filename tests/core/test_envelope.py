@@ -13,7 +13,7 @@ from manifestgen.core.envelope import Envelope, Kind, Signature, pae
 from manifestgen.core.keys import KeyId
 from manifestgen.core.limits import LIMITS
 from manifestgen.errors import FormatError, VerificationError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import Simulator, TestKey
 from tests.simulator import envelope as signed_by
 

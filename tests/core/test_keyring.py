@@ -21,7 +21,7 @@ from manifestgen.core.limits import LIMITS
 from manifestgen.core.release import Release
 from manifestgen.core.tree import Digest, sha256
 from manifestgen.errors import FormatError, VerificationError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import CHANNEL, EPOCH, NOW, Simulator, TestKey, changed, raw, role
 
 SIM = Simulator()

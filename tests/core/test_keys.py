@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from manifestgen.core.canonical import Json
 from manifestgen.core.keys import Algorithm, PublicKey
 from manifestgen.errors import FormatError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import TestKey, changed
 
 ONE, TWO = TestKey.ed25519("one"), TestKey.p256("two")

@@ -12,7 +12,7 @@ from manifestgen.core.reader import Reader
 from manifestgen.core.tree import sha256
 from manifestgen.core.version import Version
 from manifestgen.errors import FormatError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import EPOCH, Simulator
 from tests.vectors.decisions import IOS, patch
 

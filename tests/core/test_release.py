@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from manifestgen.core.release import Release
 from manifestgen.errors import FormatError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import Simulator, changed
 from tests.vectors.values import capgo_release
 

@@ -8,7 +8,7 @@ from manifestgen.core.envelope import Envelope
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.root import Delegation, Root, is_channel
 from manifestgen.errors import FormatError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import Simulator, TestKey, changed, role
 
 SIM = Simulator()

@@ -25,7 +25,7 @@ from manifestgen.core.select import (
     reaches,
 )
 from manifestgen.core.version import Version
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.simulator import CHANNEL, NOW, Simulator, tree_digest
 from tests.vectors.decisions import IOS, UNSIGNED, WEEK, patch
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.manifest import Rollout
-from manifestgen.core.stock import PLATFORMS, blob_path, responses
+from manifestgen.core.stock import PLATFORMS, blob_path, encode, responses
 from manifestgen.core.tree import sha256
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.core.test_select import MANIFESTS
 from tests.simulator import Simulator
 
@@ -39,6 +39,12 @@ def test_every_answer_is_one_that_the_plugin_takes_without_an_error(
 def test_a_staged_release_never_reaches_the_plugin(share: int) -> None:
     trusted = SIM.trusted(SIM.offer("1.4.2", rollout=Rollout(share)))
     assert all("url" not in answer for answer in responses(trusted, "https://x").values())
+
+
+def test_the_files_bytes_are_the_same_from_everyone() -> None:
+    assert encode({"version": "1.0.0", "url": "é"}) == (
+        b'{\n "url": "\\u00e9",\n "version": "1.0.0"\n}\n'
+    )
 
 
 def test_where_a_blob_lies() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from manifestgen.core.tree import File, Tree, sha256
 from manifestgen.errors import FormatError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 
 PAGE = File("index.html", sha256(b"x"), 1)
 PATHS = st.lists(

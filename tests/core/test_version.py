@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from manifestgen.core.version import MAX_TEXT, VERSION, Range, Version
 from manifestgen.errors import FormatError
-from tests.conformance import Vector, check, vectors
+from tests.conformance.in_process import Vector, check, vectors
 from tests.vectors.values import ASCENDING
 
 TEXTS = st.from_regex(VERSION, fullmatch=True).filter(lambda text: len(text) <= MAX_TEXT)

@@ -16,6 +16,7 @@ from tests.simulator import (
     CHANNEL,
     EPOCH,
     NOW,
+    P256_ORDER,
     Simulator,
     TestKey,
     changed,
@@ -144,7 +145,6 @@ def key_family() -> Family:
 def _signatures(family: Family, key: TestKey, name: str) -> None:
     message = "Grüße\n".encode()
     sig, spki = key.sign(message), b64(key.public.spki)
-    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     family.ok(name, "key", {"algorithm": name, "keyid": key.keyid}, spki=spki)
     cases = {
         "signed": (sig, message, True),
@@ -159,8 +159,9 @@ def _signatures(family: Family, key: TestKey, name: str) -> None:
     }
     if name == "p256":
         r, s = sig[:32], int.from_bytes(sig[32:], "big")
-        cases["the other s"] = (r + (order - s).to_bytes(32, "big"), message, True)
+        cases["the other s"] = (r + (P256_ORDER - s).to_bytes(32, "big"), message, True)
         cases["s = 0"] = (r + bytes(32), message, False)
+        cases["a zero before s"] = (r + b"\0" + sig[32:], message, False)
     else:
         s = int.from_bytes(sig[32:], "little") + 2**252 + 27742317777372353535851937790883648493
         cases["s beyond the group's order"] = (sig[:32] + s.to_bytes(32, "little"), message, False)
@@ -184,6 +185,7 @@ def signature_family() -> Family:
     good = [key.signature(Kind.RELEASE, signed) for key in (one, two, three, p256, stranger)]
     a, b, _, d, unknown = good
     as_manifest = one.signature(Kind.MANIFEST, signed)
+    other_s = (P256_ORDER - int.from_bytes(d.sig[32:], "big")).to_bytes(32, "big")
     cases = {
         "two of two": ([a, b], None),
         "Ed25519 and P-256": ([a, d], None),
@@ -194,6 +196,7 @@ def signature_family() -> Family:
         "none": ([], "signature"),
         "threshold not met": ([a], "signature"),
         "one key signing twice": ([a, a], "signature"),
+        "one key signing in two ways": ([d, replace(d, sig=d.sig[:32] + other_s)], "signature"),
         "one key under two ids": ([a, replace(a, keyid=two.keyid)], "signature"),
         "a broken signature": ([a, replace(b, sig=b.sig[:-1] + b"\0")], "signature"),
         "cut": ([a, replace(b, sig=b.sig[:-1])], "signature"),
