@@ -52,7 +52,7 @@ def check_channel(audit: Audit, roots: Roots, channel: str, now: datetime) -> Li
 def is_there(audit: Audit, channel: str) -> bool:
     """Tell whether a channel has a manifest, or had one; a page for people is none."""
     names = manifest_name(channel), history_name(channel, 1)
-    return any((_probe(audit, name) or b"").startswith(b"{") for name in names)
+    return any((audit.peek(name, LIMITS.manifest_bytes) or b"").startswith(b"{") for name in names)
 
 
 class _History:
@@ -105,15 +105,15 @@ class _History:
     def _ahead(self, sequence: int) -> list[int]:
         """Return the numbers after `sequence` that history has; where none are listed, the next."""
         if self._audit.listing is None:
-            data = _probe(self._audit, history_name(self._channel, sequence + 1))
+            data = self._peek(sequence + 1)
             # Some servers answer a page for what they do not have.
-            stands = data is not None and self._stands(self._keyrings[-1:], data, sequence + 1)
+            stands = self._stands(self._keyrings[-1:], data, sequence + 1)
             return [sequence + 1] if stands else []
         later = [number for number in self._numbers() if number > sequence]
         return [number for number in later if not self._is_disowned(self._peek(number), number)]
 
     def _peek(self, number: int) -> bytes:
-        return _probe(self._audit, history_name(self._channel, number)) or b""
+        return self._audit.peek(history_name(self._channel, number), LIMITS.manifest_bytes) or b""
 
     def _before(self, trusted: TrustedManifest) -> TrustedManifest | None:
         manifest = trusted.manifest
@@ -145,7 +145,7 @@ class _History:
         for number in self._candidates(later.sequence):
             if self._audit.listing is None and number <= below - _GAP:
                 break
-            data = _probe(self._audit, history_name(self._channel, number))
+            data = self._audit.peek(history_name(self._channel, number), LIMITS.manifest_bytes)
             if data is not None and sha256(data) == later.previous:
                 if number != below:
                     name = history_name(self._channel, later.sequence)
@@ -299,12 +299,3 @@ def _check_head(
 def _numbers(audit: Audit, channel: str) -> list[int]:
     found = (history_sequence(name) for name in audit.listed(history_prefix(channel)))
     return sorted(number for number in found if number is not None)
-
-
-def _probe(audit: Audit, name: str) -> bytes | None:
-    """Read what need not be there, nor be a document if it is."""
-    try:
-        stored = audit.store.get(name, limit=LIMITS.manifest_bytes)
-    except VerificationError:
-        return None
-    return stored.data if stored else None

@@ -1,7 +1,7 @@
 """Real projects, published by the real command, and their sites as files to tamper with."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +15,11 @@ from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest
 from manifestgen.core.release import Release
+from manifestgen.errors import StoreError
 from manifestgen.publish.trust import load_roots
 from manifestgen.signers import load_signer
 from manifestgen.signers.interface import sign
-from manifestgen.stores import MemoryStore, Store
+from manifestgen.stores import Entry, MemoryStore, Store
 from manifestgen.verify import Anchor, Expected, Report, verify
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_site"
@@ -134,6 +135,22 @@ def new_project(folder: Path, *arguments: str) -> Project:
     text = config.read_text("utf-8").replace("# base_url", "base_url")
     config.write_text(text, "utf-8")
     return project
+
+
+class Unlisted(MemoryStore):
+    """A site as behind a web server: it cannot be listed."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        super().__init__()
+        for name, data in files.items():
+            self.create(name, data)
+
+    @property
+    def location(self) -> str:
+        return "https://updates.example.com"
+
+    def names(self, prefix: str = "") -> Iterator[Entry]:
+        raise StoreError("a web server does not list its files")
 
 
 def third_build(folder: Path) -> Path:
