@@ -155,6 +155,9 @@ def _check_newest(audit: Audit, data: bytes | None, newest: bytes, number: int) 
 
 def _check_fresh(audit: Audit, keyring: Keyring, now: datetime) -> None:
     name = root_name(keyring.root.number)
+    if now < keyring.root.issued:
+        # A device whose clock is behind its root does not judge what is in the future.
+        audit.note(name, f"issued later than the time to judge by, {now:%Y-%m-%d}")
     with audit.judging(name):
         keyring.check_root_fresh(now)
         if keyring.root.expires - now < _SOON:
