@@ -173,7 +173,7 @@ class Release:
         """Decode the `signed` part of a release, or raise `FormatError`."""
         read = Reader(value, at)
         scheme = _scheme(read)
-        return cls(
+        release = cls(
             app=read.text("app", APP, "an app id such as com.example.app"),
             version=read_version(read, "version"),
             issued=read.time("issued"),
@@ -186,6 +186,9 @@ class Release:
             floor=read_version(read, "floor") if read.has("floor") else None,
             notes=read.string("notes", most=LIMITS.notes_bytes) if read.has("notes") else "",
         )
+        if scheme is Scheme.NONE and release.bundle.blob != release.bundle.plain:
+            raise FormatError(f"{at}.bundle: in the clear, `blob` and `plain` are the same")
+        return release
 
 
 def read_version(read: Reader, name: str) -> Version:

@@ -23,6 +23,7 @@ Response: TypeAlias = Mapping[str, str]
 
 def blob_path(digest: Digest) -> str:
     """Return where a blob lies in a site."""
+    # 256 folders: some file systems and every human slow down at 10,000 files in one.
     return f"blobs/{digest[:2]}/{digest}.bin"
 
 

@@ -8,6 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from manifestgen.core.root import is_channel
+from manifestgen.core.stock import blob_path
+from manifestgen.core.tree import Digest
 from manifestgen.errors import UsageError
 
 ROOT: Final = "root.json"
@@ -34,13 +37,6 @@ _PLATFORM = re.compile(r"[a-z][a-z0-9]{0,31}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HISTORY = re.compile(r"[a-z0-9][a-z0-9-]*/history/(\d{6}|[1-9]\d{6,15})\.json", re.ASCII)
 _MANIFEST = re.compile(r"([a-z0-9][a-z0-9-]{0,63})/manifest\.json", re.ASCII)
-
-# Folders of the site itself, and names that Windows gives to devices: a site that a USB stick
-# carries to a Windows server has to be writable there.
-_TAKEN = frozenset({"root", "releases", "blobs", "client", "history"})
-_DEVICES = frozenset(
-    {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
-)
 
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -88,16 +84,16 @@ def check_name(name: str) -> str:
 
 def check_channel(channel: str) -> str:
     """Return a usable channel name, or raise `UsageError`."""
-    if channel in _TAKEN or channel in _DEVICES:
+    if is_channel(channel):
+        return channel
+    if CHANNEL.fullmatch(channel):
         raise UsageError(
             f"a channel cannot be called {channel}", hint="that name is taken; choose another"
         )
-    if not CHANNEL.fullmatch(channel):
-        raise UsageError(
-            f"{channel!r} is no channel name",
-            hint="use lowercase letters, digits and `-`, at most 64, beginning with no `-`",
-        )
-    return channel
+    raise UsageError(
+        f"{channel!r} is no channel name",
+        hint="use lowercase letters, digits and `-`, at most 64, beginning with no `-`",
+    )
 
 
 def manifest_name(channel: str) -> str:
@@ -108,7 +104,7 @@ def manifest_name(channel: str) -> str:
 def manifest_channel(name: str) -> str | None:
     """Return the channel whose manifest this is; the way back from `manifest_name`."""
     found = _MANIFEST.fullmatch(name)
-    return found[1] if found and found[1] not in _TAKEN | _DEVICES else None
+    return found[1] if found and is_channel(found[1]) else None
 
 
 def history_prefix(channel: str) -> str:
@@ -146,8 +142,7 @@ def blob_name(digest: str) -> str:
     """Name a blob by the SHA-256 of its stored bytes, in lowercase hex."""
     if not _DIGEST.fullmatch(digest):
         raise UsageError(f"{digest!r} is no SHA-256")
-    # 256 folders: some file systems and every human slow down at 10,000 files in one.
-    return f"{BLOBS}{digest[:2]}/{digest}.bin"
+    return blob_path(Digest(digest))
 
 
 def capgo_name(channel: str, platform: str | None = None) -> str:
