@@ -18,6 +18,8 @@ from manifestgen.errors import UsageError
 _NAMES: Final = ("capacitor.config.ts", "capacitor.config.js", "capacitor.config.json")
 _PLUGIN: Final = ("plugins", "CapacitorUpdater")
 _PEM: Final = re.compile(r"-----BEGIN( RSA)? PUBLIC KEY-----[^-]+-----END( RSA)? PUBLIC KEY-----")
+# Between two pieces of a text: `' + '`, `', '`, over lines or not.
+_JOIN: Final = re.compile(r"""['"`]\s*[+,]?\s*['"`]""")
 
 _Json: TypeAlias = dict[str, object]
 
@@ -46,7 +48,7 @@ class CapacitorConfig:
             value = _plugin(self._json()).get("publicKey")
             return [value] if isinstance(value, str) and value else []
         text = self.text.replace("\\n", "\n")
-        return [_unindented(found[0]) for found in _PEM.finditer(text)]
+        return [_unquoted(found[0]) for found in _PEM.finditer(text)]
 
     def with_public_key(self, pem: str) -> "CapacitorConfig":
         """Return this JSON with the key in it, every other byte as it was.
@@ -108,8 +110,10 @@ def _plugin(value: _Json) -> _Json:
     return value
 
 
-def _unindented(pem: str) -> str:
-    return "\n".join(line.strip(" \t\r'\"+`,") for line in pem.splitlines())
+def _unquoted(pem: str) -> str:
+    """Undo how a program spells a text of several lines."""
+    lines = (line.strip() for line in _JOIN.sub("\n", pem).splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 # --- one value in a JSON text, of which `json.loads` has said that it is one --------------------

@@ -93,6 +93,19 @@ def decrypt_zip(
     Raises:
         VerificationError: the key is another, or the checksum another zip's; nothing was written.
     """
+    try:
+        return _decrypt_zip(source, target, public, session, checksum)
+    except VerificationError as error:
+        error.hint = (
+            "compare the file, the IV and session key, the checksum and the public key with those"
+            " of `bundle encrypt`"
+        )
+        raise
+
+
+def _decrypt_zip(
+    source: Path, target: Path, public: RSAPublicKey, session: str, checksum: str | None
+) -> Digest:
     iv, session_key = capgo.parse_session(session)
     wrapped = Wrapped(iv, session_key, b"", V3, capgo.key_id(public))
     if checksum is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _PLACE = re.compile(r"[a-z][a-z0-9]+:.+|stdin", re.ASCII)
 # What a key looks like that was pasted where its file should be named; `LS0t` is `---` in base64.
-_PASTED = re.compile(r"\n|PRIVATE KEY|^LS0t|.{512}", re.DOTALL)
+_PASTED = re.compile(r"\n|PRIVATE KEY|^LS0t|[A-Za-z0-9+/=]{200}")
 
 
 def register(app: typer.Typer) -> None:
@@ -69,9 +69,9 @@ def _zip(
 
     settings = session.settings()
     app, source = _app_and_build(settings, folder, path)
+    build = read_build(settings, source)
     number = _version(source, version)
     target = name or Path(zip_name(app, str(number)))
-    build = read_build(settings, source)
     with session.progress("packing", build.size) as progress:
         packed = zip_build(build, target, progress=progress)
     data = {"bundle": str(number), "filename": str(target), "checksum": packed.sha256}

@@ -108,10 +108,23 @@ def installed_capgo_keys(settings: Settings) -> list[tuple[RSAPublicKey, Path]]:
     """Return the Capgo keys that the project says apps carry, each with the file that says so."""
     found = []
     if settings.capgo_public.exists():
-        found.append((settings.capgo_public.read_bytes(), settings.capgo_public))
+        path = settings.capgo_public
+        found.append((_readable(path.read_bytes(), path), path))
     if config := find_config(settings.folder):
-        found += [(pem.encode(), config.path) for pem in config.public_keys()]
-    return [(_readable(pem, path), path) for pem, path in found]
+        found += [(key, config.path) for key in _configured(config)]
+    return found
+
+
+def _configured(config: CapacitorConfig) -> list[RSAPublicKey]:
+    keys = []
+    for pem in config.public_keys():
+        try:
+            keys.append(_readable(pem.encode(), config.path))
+        except KeyUseError:
+            # What looks like a key in a program may be half of one.
+            if config.is_json:
+                raise
+    return keys
 
 
 def check_installed(settings: Settings, public: RSAPublicKey) -> None:
@@ -139,7 +152,7 @@ def check_config(settings: Settings, config: CapacitorConfig, wanted: NewKeys, a
     """
     if config.is_json:
         config.with_public_key("")
-    carried = [_readable(pem.encode(), config.path) for pem in config.public_keys()]
+    carried = _configured(config)
     ours = None if wanted.folder else _present_public(settings, wanted, ask)
     same = ours and any(key.public_numbers() == ours.public_numbers() for key in carried)
     if carried and not same:
@@ -275,5 +288,5 @@ def _readable(pem: bytes, path: Path) -> RSAPublicKey:
         return capgo.load_public(pem)
     except KeyUseError as error:
         raise KeyUseError(
-            f"{path}: the Capgo public key: {error}", hint="restore the file from git"
+            f"the Capgo public key in {path}: {error}", hint="restore the file from git"
         ) from None
