@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def _verify(
     session: Session,
     site: Annotated[
-        str | None, typer.Argument(metavar="[SITE|URL]", help="The site, if not the configured.")
+        str | None, typer.Argument(metavar="SITE|URL", help="The site, if not the configured.")
     ] = None,
     *,
     root: Annotated[

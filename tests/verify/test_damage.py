@@ -50,10 +50,10 @@ def test_one_byte_flipped_in_every_file(site: Project) -> None:
 
 
 @pytest.mark.full
-def test_every_byte_of_every_document_flipped(site: Project) -> None:
+def test_every_third_byte_of_every_document_flipped(site: Project) -> None:
     files = site.files()
     for name in protected(files):
-        for at in range(len(files[name]) if not name.startswith("blobs/") else 0):
+        for at in range(0, len(files[name]) if not name.startswith("blobs/") else 0, 3):
             data = bytearray(files[name])
             data[at] ^= 0x01
             assert_named(site, {**files, name: bytes(data)}, name, f"byte {at}")
