@@ -105,7 +105,9 @@ def _publish(
     if made.files:
         session.say(f"set up {settings.app}", *made_lines(made.files, made.secrets), "")
         settings = replace(settings, exists=True)
-    store = open_site(settings, dry_run=dry_run)
+    # A root made just now has signed nothing yet, so there is no live site to continue.
+    live = replace(settings, base_url=None) if made.files else settings
+    store = open_site(live, dry_run=dry_run)
     with session.progress("packing", _size(source)) as progress:
         done = publish(
             settings,

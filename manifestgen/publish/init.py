@@ -66,6 +66,7 @@ def init(settings: Settings, *, now: datetime, ask: Ask, ci: bool) -> Made:
         KeyUseError: this is CI, where new keys would be lost.
         UsageError: the keys would lie inside the site.
     """
+    _check_folders(settings)
     if (settings.root_folder / "1.json").exists():
         return Made((), ())
     if ci:
@@ -74,7 +75,6 @@ def init(settings: Settings, *, now: datetime, ask: Ask, ci: bool) -> Made:
             hint="run `manifestgen init` on your machine, commit .manifestgen/root, and give CI the"
             " keys as MANIFESTGEN_KEY_ROOT, MANIFESTGEN_KEY_CAPGO and MANIFESTGEN_KEY_CONTENT",
         )
-    _check_folders(settings)
     before = _present(settings)
     _make_keys(settings)
     if settings.scheme is Scheme.CAPGO and not settings.capgo_public.exists():
