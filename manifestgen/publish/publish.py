@@ -15,7 +15,6 @@ from typing import Final
 
 from manifestgen import bundle
 from manifestgen.config import Settings
-from manifestgen.core import capgo
 from manifestgen.core.audience import EVERYONE, Audience
 from manifestgen.core.envelope import Envelope
 from manifestgen.core.limits import LIMITS
@@ -23,8 +22,9 @@ from manifestgen.core.manifest import EVERY_DEVICE, FULL, Manifest, Offer, Rollo
 from manifestgen.core.release import Release, Scheme
 from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
-from manifestgen.errors import ConflictError, KeyUseError, UsageError, VerificationError
+from manifestgen.errors import ConflictError, UsageError, VerificationError
 from manifestgen.publish.commit import commit, manifest_signers
+from manifestgen.publish.keyfiles import capgo_public, check_installed
 from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
 from manifestgen.publish.pending import forget_pending, gather
 from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
@@ -190,16 +190,18 @@ class _Plan:
 
     def _overtaken(self, head: Head) -> bool:
         """Tell whether the channel already offers everybody something newer."""
-        newest = max(versions(head), default=None)
-        if newest is None or newest < self.release.version:
-            return False
-        if not admits_everyone(self.offer, self.release):
-            return False
-        if self.known:
-            return True
+        version = self.release.version
+        newer = [
+            release.version
+            for offer, release in pairs(head)
+            if release.version > version and admits_everyone(offer, release)
+        ]
+        if not newer or self.known:
+            return bool(newer)
+        newest = max(newer)
         raise UsageError(
             f"{head.manifest.channel} offers {newest}, and no device moves down to"
-            f" {self.release.version} by itself",
+            f" {version} by itself",
             hint=f"publish a version above {newest}, or withdraw it with"
             f" `manifestgen channel withdraw {newest}`",
         )
@@ -261,14 +263,13 @@ def _sealed(
 ) -> Iterator[tuple[Sealed, Sealing]]:
     source = request.source
     if isinstance(source, CapgoZip):
-        wrapper = load_wrapper(settings.capgo_key, folder=settings.folder, ask=ask)
         sealing = Sealing(Scheme.CAPGO, settings.app)
         with sealed_capgo_zip(
             store,
             source.path,
             session=source.iv_session_key,
             checksum=source.checksum,
-            public=wrapper.public,
+            public=capgo_public(settings, ask),
         ) as sealed:
             yield sealed, sealing
         return
@@ -281,22 +282,9 @@ def _sealing(settings: Settings, ask: Ask) -> Sealing:
     if settings.scheme is Scheme.NONE:
         return Sealing(Scheme.NONE, settings.app)
     wrapper = load_wrapper(settings.capgo_key, folder=settings.folder, ask=ask)
-    _check_installed_key(settings, wrapper)
+    check_installed(settings, wrapper.public)
     secret = load_content_secret(settings.content_key, folder=settings.folder)
     return Sealing(settings.scheme, settings.app, settings.checksum, secret, wrapper)
-
-
-def _check_installed_key(settings: Settings, wrapper: capgo.Wrapper) -> None:
-    """Refuse a Capgo key whose public half is not the one that installed apps carry."""
-    if not settings.capgo_public.exists():
-        return
-    installed = capgo.load_public(settings.capgo_public.read_bytes())
-    if installed.public_numbers() != wrapper.public.public_numbers():
-        raise KeyUseError(
-            f"the Capgo key is {capgo.key_id(wrapper.public)}, but apps carry"
-            f" {capgo.key_id(installed)} ({settings.capgo_public})",
-            hint="restore the key those apps were built with; only a new native build changes it",
-        )
 
 
 def read_build(settings: Settings, folder: Path) -> bundle.Build:
