@@ -104,8 +104,7 @@ def _show(session: Session) -> Output:
     Example: manifestgen keys show
     """
     from manifestgen.core import capgo
-    from manifestgen.publish.init import fingerprint
-    from manifestgen.publish.keyfiles import capgo_public
+    from manifestgen.publish.keyfiles import capgo_public, fingerprint
     from manifestgen.publish.trust import load_roots
 
     settings = session.settings()
@@ -237,8 +236,7 @@ def _passphrase_lines(new: "list[KeyFile]") -> list[str]:
 
 def _fingerprints(settings: "Settings", made: "KeySet") -> list[str]:
     from manifestgen.core import capgo
-    from manifestgen.publish.init import fingerprint
-    from manifestgen.publish.keyfiles import relative
+    from manifestgen.publish.keyfiles import fingerprint, relative
 
     lines = [f"  {key.algorithm} {fingerprint(key)}" for key in made.signing]
     if made.capgo and made.capgo_file:

@@ -88,7 +88,7 @@ def create_keys(settings: Settings, wanted: NewKeys, *, passphrase: bytes | None
     if wanted.kinds:
         _refuse_existing([file for file in files if not file.made])
     missing = [file for file in files if file.made]
-    _check_outside(settings, [file.path for file in missing])
+    check_outside(settings, [file.path for file in missing])
     if wanted.folder is None:
         _check_unused(settings, missing)
     ignored = [make_key_folder(folder) for folder in {file.path.parent for file in missing}]
@@ -209,16 +209,22 @@ def _refuse_existing(existing: list[KeyFile]) -> None:
         )
 
 
-def _check_outside(settings: Settings, paths: list[Path]) -> None:
+def key_paths(settings: Settings) -> list[Path]:
+    """Return where the project keeps its keys, those that are files, whether made yet or not."""
+    return [file.path for file in _planned(settings, NewKeys())]
+
+
+def check_outside(settings: Settings, paths: list[Path]) -> None:
+    """Raise `UsageError` if a key lies in the site, or would."""
     if "://" in settings.site:
         return
     site = (settings.folder / settings.site).resolve()
     for path in paths:
         if path.resolve().is_relative_to(site):
             raise UsageError(
-                f"the key {path} would lie inside the site, which is published",
-                hint="name a folder elsewhere with `--out-dir`, or change [keys] in"
-                " manifestgen.toml",
+                f"the key {path} is inside the site, which is published",
+                hint="keep keys elsewhere: change [keys] or `site` in manifestgen.toml, or name"
+                " another folder with `--out-dir`",
             )
 
 
@@ -276,6 +282,11 @@ def _with_public(
             public_file.parent.mkdir(parents=True, exist_ok=True)
             write_file(public_file, capgo.public_pem(public).encode())
     return KeySet(tuple(files), ignored, tuple(signing), public, public_file)
+
+
+def fingerprint(key: PublicKey) -> str:
+    """Spell a key id for people to compare: groups of four."""
+    return " ".join(key.keyid[n : n + 4] for n in range(0, 32, 4))
 
 
 def relative(settings: Settings, path: Path) -> str:

@@ -1,0 +1,104 @@
+"""Every `manifestgen` command of the README and the docs is run, in the order of its page.
+
+Each page gets a project of its own with a build in `dist/` and the site served where the page says
+it is. Stories check their output too and have a test of their own.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PAGES = [
+    path
+    for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
+    if path.name not in {"story.md", "format.md"}
+]
+_FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_INLINE = re.compile(r"`(manifestgen [^`]+)`")
+_CDN = "https://cdn.example.com/app"
+
+
+def commands(page: str) -> list[str]:
+    """Return the command lines of a page: those in fenced blocks, then the whole inline ones."""
+    found = []
+    for block in _FENCED.findall(page):
+        for line in block.replace("\\\n", " ").splitlines():
+            text = line.removeprefix("$ ").partition("  #")[0].strip()
+            if text.startswith("manifestgen "):
+                found.append(text)
+    # Inline mentions with a placeholder in capitals are talk, not commands to type.
+    whole = [text for text in _INLINE.findall(page) if not re.search(r"\b[A-Z]{2,}\b", text)]
+    return found + [text for text in whole if text not in found]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    handler = partial(_Quiet, directory=str(tmp_path / "site"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_readme_has_commands() -> None:
+    assert len(commands((_ROOT / "README.md").read_text())) > 10
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda path: path.name)
+def test_every_command_of_a_page_works(page: Path, tmp_path: Path, served: str) -> None:
+    _prepare(tmp_path)
+    for number, command in enumerate(commands(page.read_text("utf-8"))):
+        if command.startswith("manifestgen publish"):
+            _build(tmp_path / "dist", f"1.5.{number}")
+        done = _run(command.replace(_CDN, served), tmp_path)
+        assert done.returncode == 0, f"{page.name}: {command}\n{done.stdout}{done.stderr}"
+
+
+def _prepare(folder: Path) -> None:
+    """Make a project that has published two releases, the second under way."""
+    (folder / "site").mkdir()
+    shutil.copytree(_ROOT / "sample_site" / "v1", folder / "dist")
+    _must("manifestgen init --app com.example.app", folder)
+    for version in ("1.3.0", "1.4.0"):
+        _must(f"manifestgen publish dist --version {version}", folder)
+
+
+def _build(dist: Path, version: str) -> None:
+    (dist / "index.html").write_text(f"<!doctype html><title>{version}</title>")
+    (dist / "package.json").write_text(json.dumps({"version": version}))
+
+
+def _must(command: str, folder: Path) -> None:
+    done = _run(command, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _run(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    program = "import sys; from manifestgen.cli import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, *shlex.split(command)[1:]],
+        cwd=folder,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
