@@ -222,7 +222,7 @@ def check_outside(settings: Settings, paths: list[Path]) -> None:
     for path in paths:
         if path.resolve().is_relative_to(site):
             raise UsageError(
-                f"the key {path} is inside the site, which is published",
+                f"the key {path} lies inside the site, which is published",
                 hint="keep keys elsewhere: change [keys] or `site` in manifestgen.toml, or name"
                 " another folder with `--out-dir`",
             )
