@@ -1,0 +1,12 @@
+"""The benchmarks run; how fast is for people to read."""
+
+from pathlib import Path
+
+from tests.bench import publish
+
+
+def test_the_publish_table_names_every_contender(tmp_path: Path) -> None:
+    table = publish.table(["swagger"], 1, tmp_path)
+    row = table.splitlines()[-1]
+    assert row.startswith("| swagger 5.34.0 |")
+    assert row.count("|") == table.splitlines()[0].count("|")
