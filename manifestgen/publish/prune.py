@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from manifestgen.core.keyring import usable
 from manifestgen.core.version import Version
 from manifestgen.errors import VerificationError
 from manifestgen.publish.site import Head, Site
@@ -69,7 +68,7 @@ def _needed(site: Site, channel: str, keep: int, grace: timedelta, now: datetime
         recent = max(head.manifest.expires, head.manifest.issued + grace) > now
         if not recent and len(releases) >= keep and _settled(site, head, now):
             return
-        releases |= {release.version for release in usable(head.trusted)}
+        releases |= {release.version for release in site.vouched(head)}
         yield from (found.decode() for found in _DIGEST.findall(head.data))
     if oldest and oldest.manifest.previous is not None:
         raise VerificationError(

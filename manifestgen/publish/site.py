@@ -14,7 +14,7 @@ from manifestgen import pages
 from manifestgen.config import Settings
 from manifestgen.core import stock
 from manifestgen.core.envelope import Envelope
-from manifestgen.core.keyring import Keyring, TrustedManifest, usable
+from manifestgen.core.keyring import Keyring, TrustedManifest
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest
 from manifestgen.core.release import Release
@@ -34,7 +34,7 @@ from manifestgen.stores.names import (
     root_name,
 )
 
-_LOOK_BACK = 200  # manifests of history read for earlier releases: refreshes lie between them
+LOOK_BACK = 200  # manifests of history read for earlier releases: refreshes lie between them
 _GAP = 64  # sequences that may lie unused between two manifests
 _TRIES = 5
 
@@ -153,10 +153,10 @@ class Site:
         return None
 
     def recent_releases(self, head: Head | None, count: int) -> list[Release]:
-        """Return the last `count` releases a channel offered, the newest first."""
+        """Return the last `count` releases a channel offered, the newest first; see `vouched`."""
         found: dict[Version, Release] = {}
-        for one in islice(self.earlier(head), _LOOK_BACK):
-            for release in usable(one.trusted):
+        for one in islice(self.earlier(head), LOOK_BACK):
+            for release in self.vouched(one):
                 found.setdefault(release.version, release)
             if len(found) >= count:
                 break
@@ -290,6 +290,18 @@ class Site:
         for offer, release in zip(trusted.manifest.offers, trusted.releases, strict=True):
             if isinstance(release, VerificationError) and not self.once_trusted(offer.release):
                 raise _refused(name, release)
+
+    def vouched(self, head: Head) -> Iterator[Release]:
+        """Give the releases of a manifest that a root of the chain vouches for, however old.
+
+        History keeps the signatures of its day. Whoever offers one of these again takes it from
+        `release`, which goes by the newest root.
+        """
+        for offer, release in zip(head.manifest.offers, head.trusted.releases, strict=True):
+            if isinstance(release, Release):
+                yield release
+            elif once := self.once_trusted(offer.release):
+                yield once
 
     def once_trusted(self, envelope: Envelope) -> Release | None:
         """Return a release that a root of the chain vouched for, however old; else `None`."""
