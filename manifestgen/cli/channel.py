@@ -1,17 +1,20 @@
 """`channel …`, `refresh` and `prune`: what devices are offered, without a new release."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manifestgen.cli.report import ChannelName, Output, Session, Site, command, plural, table
+from manifestgen.cli.undo import undone
 from manifestgen.config import check_channel, parse_duration
 from manifestgen.errors import UsageError
 
 if TYPE_CHECKING:
     from manifestgen.config import Settings
-    from manifestgen.core.manifest import Manifest
+    from manifestgen.core.manifest import Manifest, Rollout
+    from manifestgen.core.version import Version
     from manifestgen.publish.channels import Desk
     from manifestgen.publish.commit import Committed
     from manifestgen.publish.site import Head
@@ -48,7 +51,7 @@ def _list(session: Session, *, site: Site = None) -> Output:
     rows = [["channel", "manifest", "offers", "expires"]]
     for one in found:
         offers = ", ".join(f"{offer['version']} {offer['share']:g}%" for offer in one["offers"])
-        state = "paused" if one["paused"] else offers or "nothing"
+        state = (offers or "nothing") + (" (paused)" if one["paused"] else "")
         rows.append([one["channel"], str(one["sequence"]), state, one["expires"]])
     return Output({"channels": found}, table(rows) if found else "nothing is published yet")
 
@@ -91,9 +94,8 @@ def _pause(
     before = desk.head(settings.channel)
     done = set_paused(desk, settings.channel, paused=True)
     will = "every device keeps what it runs"
-    return _changed(
-        desk, before, done, will=will, undo=f"channel resume{_where(settings)}", dry_run=dry_run
-    )
+    undo = [f"channel resume{_where(settings)}"]
+    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _resume(
@@ -109,10 +111,9 @@ def _resume(
     desk = _desk(session, settings, dry_run=dry_run)
     before = desk.head(settings.channel)
     done = set_paused(desk, settings.channel, paused=False)
-    will = f"devices take updates again: {_offered(done)}"
-    return _changed(
-        desk, before, done, will=will, undo=f"channel pause{_where(settings)}", dry_run=dry_run
-    )
+    will = f"devices take updates again: {_offered(done, desk.now)}"
+    undo = [f"channel pause{_where(settings)}"]
+    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _rollout(
@@ -141,17 +142,18 @@ def _rollout(
     desk = _desk(session, settings, dry_run=dry_run)
     before = desk.head(settings.channel)
     done = roll_out(desk, settings.channel, points, time)
-    old = _shares(before, desk.now)
-    undo = f"channel rollout {old[0]:g}%{_where(settings)}" if old else "channel list"
-    return _changed(
-        desk, before, done, will=f"devices get {_offered(done)}", undo=undo, dry_run=dry_run
-    )
+    will = f"devices get {_offered(done, desk.now)}"
+    undo = undone(before, done.head, desk.now)
+    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _withdraw(
     session: Session,
     version: Given,
     *,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Call it withdrawn no more; `promote` offers it.")
+    ] = False,
     dry_run: DryRun = False,
     site: Site = None,
     channel: ChannelName = None,
@@ -161,21 +163,28 @@ def _withdraw(
     Example: manifestgen channel withdraw 1.1.0
     """
     from manifestgen.publish import parse_version
-    from manifestgen.publish.channels import withdraw
+    from manifestgen.publish.channels import readmit, withdraw
 
     settings = session.settings(site=site, channel=channel)
     which = parse_version(version)
     desk = _desk(session, settings, dry_run=dry_run)
     before = desk.head(settings.channel)
+    if undo:
+        done = readmit(desk, settings.channel, which)
+        will = f"devices on {which} may stay on it; it is not offered"
+        back = [f"channel withdraw {which}{_where(settings)}"]
+        return _changed(desk, before, done, will=will, undo=back, dry_run=dry_run)
     done = withdraw(desk, settings.channel, which)
-    left = _offered(done)
     will = (
-        f"devices on {which} move to {left}; nobody gets {which} any more"
+        f"devices on {which} move to {_offered(done, desk.now)}; nobody gets {which} any more"
         if done.head.manifest.offers
         else f"devices on {which} go back to the app as built; nothing is offered"
+        " (`channel rollback` offers the release before)"
     )
-    undo = f"channel promote {which} --to {settings.channel}"
-    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
+    back = undone(before, done.head, desk.now) or [
+        f"channel withdraw {which} --undo{_where(settings)}"
+    ]
+    return _changed(desk, before, done, will=will, undo=back, dry_run=dry_run)
 
 
 def _rollback(
@@ -202,16 +211,10 @@ def _rollback(
     before = desk.head(settings.channel)
     done = roll_back(desk, settings.channel, target)
     gone = [one for one in versions(before) if one in done.head.manifest.withdrawn]
-    off = f"; those on {', '.join(map(str, gone))} go back" if gone else ""
-    undo = f"channel promote {max(gone)} --to {settings.channel}" if gone else "channel list"
-    return _changed(
-        desk,
-        before,
-        done,
-        will=f"every device gets {_offered(done)}{off}",
-        undo=undo,
-        dry_run=dry_run,
-    )
+    off = f"; those on {_listed(gone)} go back" if gone else ""
+    will = f"every device gets {_offered(done, desk.now)}{off}"
+    undo = undone(before, done.head, desk.now)
+    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _promote(
@@ -230,7 +233,6 @@ def _promote(
     from manifestgen.core.manifest import Rollout
     from manifestgen.publish import parse_share, parse_version
     from manifestgen.publish.channels import promote
-    from manifestgen.publish.offers import versions
 
     settings = session.settings(site=site)
     channel = check_channel(to, "--to")
@@ -238,12 +240,9 @@ def _promote(
     desk = _desk(session, settings, dry_run=dry_run)
     before = desk.site.head(channel)
     done = promote(desk, channel, which, Rollout(share))
-    offered = versions(before)
-    undo = f"channel rollback {offered[0]}" if offered else f"channel withdraw {which}"
-    undo += f" --channel {channel}"
-    return _changed(
-        desk, before, done, will=f"devices get {_offered(done)}", undo=undo, dry_run=dry_run
-    )
+    will = f"devices get {_offered(done, desk.now)}"
+    undo = undone(before, done.head, desk.now)
+    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _refresh(
@@ -335,21 +334,24 @@ def _changed(
     done: "Committed",
     *,
     will: str,
-    undo: str,
+    undo: list[str],
     dry_run: bool,
 ) -> Output:
     """Say what devices will do from now on, and how to undo it."""
     manifest = done.head.manifest
+    back = " && ".join(f"manifestgen {step}" for step in undo)
     data = {
         "channel": manifest.channel,
         "sequence": manifest.sequence,
         "changed": done.changed,
         "devices": will,
-        "undo": f"manifestgen {undo}",
+        "undo": back if done.changed else None,
         "dry_run": dry_run,
     }
     if not done.changed:
         return Output(data, f"{manifest.channel} is so already, manifest {manifest.sequence}")
+    if manifest.paused and before and before.manifest.paused:
+        will = f"nothing while it is paused; after `channel resume` {will}"
     lines = [f"{manifest.channel}, manifest {manifest.sequence}: {will}"]
     if desk.settings.base_url:
         lines.append("  stock Capgo plugins get what is offered to every device, see capgo.json")
@@ -357,7 +359,7 @@ def _changed(
         lines += ["  nothing was changed; the manifest would differ so:"]
         lines += _difference(before.manifest if before else None, manifest)
     else:
-        lines.append(f"  undo: manifestgen {undo}")
+        lines.append(f"  undo: {back}")
     return Output(data, "\n".join(lines))
 
 
@@ -388,9 +390,6 @@ def _described(desk: "Desk", channel: str) -> dict:  # type: ignore[type-arg]
     manifest = head.manifest
     offers = []
     for offer, release in pairs(head):
-        ramp = offer.rollout.ramp
-        share = offer.rollout.share_at(desk.now) / 100
-        rising = f" → {offer.rollout.share / 100:g}% by {_time(ramp.end)}" if ramp else ""
         limits = [*release.audience.platforms, *offer.audience.platforms]
         limits += [
             f"{one.platform or 'native'} {one.range.text}"
@@ -399,8 +398,8 @@ def _described(desk: "Desk", channel: str) -> dict:  # type: ignore[type-arg]
         offers.append(
             {
                 "version": str(release.version),
-                "share": share,
-                "reach": f"{share:g}%{rising}",
+                "share": offer.rollout.share_at(desk.now) / 100,
+                "reach": _reach(offer.rollout, desk.now),
                 "audience": ", ".join(limits) or "every device",
                 "mandatory": offer.mandatory,
                 "floor": str(release.floor or "-"),
@@ -421,19 +420,26 @@ def _described(desk: "Desk", channel: str) -> dict:  # type: ignore[type-arg]
     }
 
 
-def _offered(done: "Committed") -> str:
+def _offered(done: "Committed", now: datetime) -> str:
     from manifestgen.publish.offers import pairs
 
     parts = []
     for offer, release in pairs(done.head):
-        share = offer.rollout.share / 100
-        over = f", rising until {_time(offer.rollout.ramp.end)}" if offer.rollout.ramp else ""
-        parts.append(str(release.version) + ("" if share == 100 else f" ({share:g}%{over})"))
+        reach = _reach(offer.rollout, now)
+        parts.append(str(release.version) + ("" if reach == "100%" else f" ({reach})"))
     return ", else ".join(parts) or "nothing"
 
 
-def _shares(head: "Head", now: datetime) -> list[float]:
-    return [offer.rollout.share_at(now) / 100 for offer in head.manifest.offers]
+def _reach(rollout: "Rollout", now: datetime) -> str:
+    """Spell a share: `10%`, or `10% → 100% by 2026-11-24T12:00:00Z` while it rises."""
+    share = f"{rollout.share_at(now) / 100:g}%"
+    if rollout.ramp is None or now >= rollout.ramp.end:
+        return share
+    return f"{share} → {rollout.share / 100:g}% by {_time(rollout.ramp.end)}"
+
+
+def _listed(versions: "Sequence[Version]") -> str:
+    return ", ".join(map(str, versions))
 
 
 def _is_stale(desk: "Desk", channel: str) -> bool:

@@ -4,20 +4,23 @@ Whoever holds a channel's manifest key can do all of this, and nothing more: whi
 version stays with the release keys. Every change says how to undo it.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from manifestgen.config import Settings
 from manifestgen.core.envelope import Envelope
 from manifestgen.core.limits import LIMITS
-from manifestgen.core.manifest import Manifest, Offer, Ramp, Rollout
+from manifestgen.core.manifest import Manifest, Offer, Patch, Ramp, Rollout
 from manifestgen.core.release import Release
 from manifestgen.core.version import Version
 from manifestgen.errors import UsageError, VerificationError
 from manifestgen.publish.commit import Committed, Plan, commit
 from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
 from manifestgen.publish.publish import load_keys
-from manifestgen.publish.site import Head, Site
+from manifestgen.publish.site import LOOK_BACK, Head, Site
 from manifestgen.publish.trust import high_water, load_roots
 from manifestgen.signers import Ask
 from manifestgen.stores import Store
@@ -79,11 +82,11 @@ def refresh(desk: Desk, channel: str) -> Committed:
 def withdraw(desk: Desk, channel: str, version: Version) -> Committed:
     """Stop offering a version; devices that run it move off it."""
     head = desk.head(channel)
-    known = {one.version for one in desk.site.recent_releases(head, 1000)}
-    if version not in known | set(head.manifest.withdrawn):
+    # Any release of the site: devices may have come from another channel, or a year ago.
+    if desk.site.release_envelope(version) is None:
         raise UsageError(
-            f"{channel} never offered {version}",
-            hint=f"it offers {_listed(versions(head)) or 'nothing'}",
+            f"there is no release {version} in {desk.site.store.location}",
+            hint=f"{channel} offers {_listed(versions(head)) or 'nothing'}",
         )
 
     def plan(head: Head | None, following: Manifest) -> Manifest | None:
@@ -96,6 +99,22 @@ def withdraw(desk: Desk, channel: str, version: Version) -> Committed:
     return desk.change(channel, plan)
 
 
+def readmit(desk: Desk, channel: str, version: Version) -> Committed:
+    """Call a version withdrawn no more, without offering it: devices that run it may stay."""
+    head = desk.head(channel)
+    if version not in head.manifest.withdrawn:
+        raise UsageError(
+            f"{version} is not withdrawn from {channel}",
+            hint=f"withdrawn are {_listed(list(head.manifest.withdrawn)) or 'none'}",
+        )
+
+    def plan(_: Head | None, following: Manifest) -> Manifest | None:
+        left = tuple(one for one in following.withdrawn if one != version)
+        return replace(following, withdrawn=left) if left != following.withdrawn else None
+
+    return desk.change(channel, plan)
+
+
 def roll_back(desk: Desk, channel: str, to: Version | None) -> Committed:
     """Offer an older release to everyone, and withdraw every newer one that is offered.
 
@@ -103,6 +122,13 @@ def roll_back(desk: Desk, channel: str, to: Version | None) -> Committed:
     """
     head = desk.head(channel)
     envelope, release = _target(desk, head, to)
+    _check_allowed(channel, release)
+    newest = max(versions(head), default=release.version)
+    if release.version > newest:
+        raise UsageError(
+            f"{release.version} is newer than {newest}, which {channel} offers",
+            hint=f"run `manifestgen channel promote {release.version} --to {channel}`",
+        )
     _check_floor(head, release)
 
     def plan(head: Head | None, following: Manifest) -> Manifest | None:
@@ -118,18 +144,20 @@ def roll_back(desk: Desk, channel: str, to: Version | None) -> Committed:
 def promote(desk: Desk, channel: str, version: Version, rollout: Rollout) -> Committed:
     """Offer a release of this site on a channel, as it is; nothing is packed again."""
     envelope, release = _stored_release(desk, version)
-    if release.channels and channel not in release.channels:
-        raise UsageError(f"{version} may only be offered on {', '.join(release.channels)}")
-    offer = Offer(envelope, rollout)
+    _check_allowed(channel, release)
+    head = desk.site.head(channel, mark=high_water(desk.settings, channel))
+    if versions(head)[:1] == [version]:
+        return roll_out(desk, channel, rollout.share, None)
+    offer = replace(_terms_there(desk, head, envelope, version), rollout=rollout)
 
     def plan(head: Head | None, following: Manifest) -> Manifest | None:
-        newest = max(versions(head), default=version)
-        if newest > version and admits_everyone(offer, release):
+        offers = tuple(on_top(offer, release, pairs(head)))
+        if offer not in offers:
+            newest = max(versions(head))
             raise UsageError(
                 f"{channel} offers {newest}, and no device moves down to {version} by itself",
                 hint=f"run `manifestgen channel rollback {version} --channel {channel}`",
             )
-        offers = tuple(on_top(offer, release, pairs(head)))
         withdrawn = tuple(one for one in following.withdrawn if one != version)
         if head and (offers, withdrawn) == (head.manifest.offers, head.manifest.withdrawn):
             return None
@@ -151,8 +179,7 @@ def roll_out(desk: Desk, channel: str, share: int, over: timedelta | None) -> Co
         if rollout == offer.rollout:
             return None
         changed = replace(offer, rollout=rollout)
-        lower = beneath or fallback
-        return replace(following, offers=tuple(on_top(changed, release, iter(lower))))
+        return replace(following, offers=tuple(on_top(changed, release, beneath or fallback)))
 
     if not versions(desk.head(channel)):
         raise UsageError(f"{channel} offers nothing", hint="publish something first")
@@ -172,14 +199,42 @@ def _rollout(old: Rollout, share: int, over: timedelta | None, now: datetime) ->
 
 
 def _fallback(desk: Desk, head: Head) -> list[tuple[Offer, Release]]:
-    """Return the last release that everybody was offered before, for those outside a share."""
-    offered = set(versions(head))
-    for earlier in desk.site.earlier(head):
-        for offer, release in pairs(earlier):
-            gone = release.version in offered or release.version in head.manifest.withdrawn
-            if not gone and admits_everyone(offer, release):
-                return [(Offer(offer.release), release)]
+    """Return what lay beneath the offers of now when there was a net: for those outside a share."""
+    top = max(versions(head), default=None)
+    for earlier in islice(desk.site.earlier(head), LOOK_BACK):
+        found = [
+            (offer, release)
+            for offer, release in _still_good(desk, earlier)
+            if top and release.version < top and release.version not in head.manifest.withdrawn
+        ]
+        if any(admits_everyone(*pair) for pair in found):
+            return found
     return []
+
+
+def _still_good(desk: Desk, earlier: Head) -> Iterator[tuple[Offer, Release]]:
+    """Give an earlier manifest's offers as they could be made today."""
+    for offer in earlier.manifest.offers:
+        once = desk.site.once_trusted(offer.release)
+        with suppress(VerificationError, UsageError):
+            if once:
+                envelope, release = _stored_release(desk, once.version)
+                yield replace(offer, release=envelope), release
+
+
+def _terms_there(desk: Desk, head: Head | None, envelope: Envelope, version: Version) -> Offer:
+    """Return an offer as the channel had it last (for whom, how urgent), else a plain one."""
+    for earlier in islice(desk.site.earlier(head), LOOK_BACK):
+        for offer in earlier.manifest.offers:
+            once = desk.site.once_trusted(offer.release)
+            if once and once.version == version:
+                return replace(offer, release=envelope, patches=_present(desk, offer.patches))
+    return Offer(envelope)
+
+
+def _present(desk: Desk, patches: tuple[Patch, ...]) -> tuple[Patch, ...]:
+    size = desk.site.store.size
+    return tuple(one for one in patches if size(blob_name(one.payload.blob)) == one.payload.size)
 
 
 def _sorted(withdrawn: set[Version]) -> tuple[Version, ...]:
@@ -198,14 +253,19 @@ def _target(desk: Desk, head: Head, to: Version | None) -> tuple[Envelope, Relea
             return _stored_release(desk, release.version)
     raise UsageError(
         f"{head.manifest.channel} has no earlier release to go back to",
-        hint=f"withdraw it: `manifestgen channel withdraw {newest}` sends devices to built-in",
+        hint=f"`manifestgen channel withdraw {newest}` sends devices to the app as built"
+        if newest
+        else "publish a fix under a higher version",
     )
 
 
 def _stored_release(desk: Desk, version: Version) -> tuple[Envelope, Release]:
     found = desk.site.release(version)
     if found is None:
-        raise UsageError(f"there is no release {version} in {desk.site.store.location}")
+        raise UsageError(
+            f"there is no release {version} in {desk.site.store.location}",
+            hint="see `manifestgen channel list` for what is offered",
+        )
     release = found[1]
     if desk.site.store.size(blob_name(release.bundle.blob)) != release.bundle.size:
         raise VerificationError(
@@ -214,6 +274,14 @@ def _stored_release(desk: Desk, version: Version) -> tuple[Envelope, Release]:
             hint="it was pruned: publish that build under a new version",
         )
     return found
+
+
+def _check_allowed(channel: str, release: Release) -> None:
+    if release.channels and channel not in release.channels:
+        raise UsageError(
+            f"{release.version} may only be offered on {', '.join(release.channels)}",
+            hint="that is signed into the release; publish the build under a new version",
+        )
 
 
 def _check_floor(head: Head, target: Release) -> None:

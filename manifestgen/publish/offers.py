@@ -1,6 +1,6 @@
 """How offers lie on top of one another: each catches the devices that those above let through."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from manifestgen.core.audience import EVERYONE
 from manifestgen.core.manifest import FULL, Offer
@@ -29,14 +29,18 @@ def versions(head: Head | None) -> list[Version]:
     return [release.version for _, release in pairs(head)]
 
 
-def on_top(offer: Offer, release: Release, beneath: Iterator[tuple[Offer, Release]]) -> list[Offer]:
-    """Lay an offer on top of others; those that no device can reach any more fall away."""
-    stack = [offer]
-    reached = not admits_everyone(offer, release)
-    for lower, lower_release in beneath:
-        if not reached:
+def on_top(offer: Offer, release: Release, others: Iterable[tuple[Offer, Release]]) -> list[Offer]:
+    """Lay an offer on top of those of lower versions, in the place of one of its own version.
+
+    Higher ones stay above: no device moves down for an offer that comes before a newer one. Those
+    that no device can reach any more fall away.
+    """
+    rest = [pair for pair in others if pair[1].version != release.version]
+    above = [pair for pair in rest if pair[1].version > release.version]
+    beneath = [pair for pair in rest if pair[1].version < release.version]
+    stack: list[Offer] = []
+    for one, its_release in (*above, (offer, release), *beneath):
+        stack.append(one)
+        if admits_everyone(one, its_release):
             break
-        if lower_release.version != release.version:
-            stack.append(lower)
-            reached = not admits_everyone(lower, lower_release)
     return stack
