@@ -4,6 +4,7 @@ Exit codes: 0 ok, 1 could not do it, 2 wrong usage, 3 not to be trusted, 4 key o
 5 somebody else published, 6 store or server unreachable, 130 interrupted.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -74,9 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would say so again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except typer.TyperException as error:
-        hint = "run the command with --help"
         message = error.format_message().rstrip(".")
+        if message.startswith("Usage:"):  # a group without a command
+            print(message, file=sys.stderr)
+            return UsageError.exit_code
+        hint = "run the command with --help"
         usage = UsageError(message[:1].lower() + message[1:], hint=hint)
         return report.fail(usage, as_json="--json" in given)
     return result if isinstance(result, int) else 0

@@ -10,7 +10,9 @@ from manifestgen.cli.report import Output, Session, Site, command
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    group = typer.Typer(help="Print the configuration of a web server for this site.")
+    group = typer.Typer(
+        help="Print the configuration of a web server for this site.", no_args_is_help=True
+    )
     command(group, "nginx")(_nginx)
     app.add_typer(group, name="server", rich_help_panel=None)
 
