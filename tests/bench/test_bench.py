@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bench import publish
+from tests.bench import check, publish
 
 
 def test_the_publish_table_names_every_contender(tmp_path: Path) -> None:
@@ -10,3 +10,12 @@ def test_the_publish_table_names_every_contender(tmp_path: Path) -> None:
     row = table.splitlines()[-1]
     assert row.startswith("| swagger 5.34.0 |")
     assert row.count("|") == table.splitlines()[0].count("|")
+
+
+def test_the_check_table_has_both_manifests() -> None:
+    assert len(check.table(1).splitlines()) == 4
+
+
+def test_a_manifest_stays_small() -> None:
+    assert check.size(1) < 3500
+    assert check.size(2) < 6500

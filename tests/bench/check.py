@@ -1,0 +1,69 @@
+"""Checking: the manifest's size, and how long a device takes to verify it and to decide."""
+
+import gzip
+import hashlib
+import statistics
+import time
+from datetime import timedelta
+
+from manifestgen.core.keyring import Keyring, check_fresh
+from manifestgen.core.manifest import Offer, Patch, Rollout
+from manifestgen.core.release import Payload, Scheme, Wrapped
+from manifestgen.core.select import Device, Memory, decide
+from manifestgen.core.tree import Digest
+from tests.simulator import EPOCH, Simulator
+
+# The sizes are the documents'; what the bytes are does not matter to a signature.
+_WRAPPED = Wrapped(bytes(16), bytes(256), bytes(256), "v3", "MIIBCgKCAQEAzTTTTTTT")
+
+
+def table(rounds: int) -> str:
+    """Measure one encrypted release with three patches, alone and under a staged one."""
+    lines = [
+        "| manifest | bytes | gzip | verify and decide, Python |",
+        "|---|---|---|---|",
+    ]
+    sim = Simulator()
+    one = _offer(sim, "1.4.2")
+    staged = _offer(sim, "1.5.0", share=1000)
+    for name, offers in {"one release": [one], "and a staged second": [staged, one]}.items():
+        data = sim.manifest(*offers, sequence=7)
+        microseconds = _measure(sim, data, rounds)
+        lines.append(
+            f"| {name} | {len(data):,} | {len(gzip.compress(data, 9)):,} |"
+            f" {microseconds / 1000:.2f} ms |"
+        )
+    return "\n".join(lines)
+
+
+def size(count: int) -> int:
+    """Return the bytes of a manifest with `count` encrypted releases, three patches each."""
+    sim = Simulator()
+    offers = [_offer(sim, f"1.{9 - number}.0", share=1000) for number in range(count)]
+    return len(sim.manifest(*offers, sequence=7))
+
+
+def _offer(sim: Simulator, version: str, share: int = 10_000) -> Offer:
+    payload = Payload(_digest("blob"), 18_383_182, _digest("plain"), 18_383_170)
+    release = sim.release(version, scheme=Scheme.CAPGO, capgo=_WRAPPED, bundle=payload)
+    patches = tuple(Patch(_digest(f"base {number}"), payload) for number in range(3))
+    return sim.offer(release, patches=patches, rollout=Rollout(share))
+
+
+def _digest(name: str) -> Digest:
+    return Digest(hashlib.sha256(name.encode()).hexdigest())
+
+
+def _measure(sim: Simulator, data: bytes, rounds: int) -> float:
+    """Return the median in microseconds, with everything parsed and loaded afresh."""
+    root = sim.root()
+    keyring = Keyring.trust(root)
+    device, now = Device("production", id="device-1"), EPOCH + timedelta(hours=1)
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        trusted = keyring.manifest(data, "production")
+        check_fresh(trusted, seen=None, now=now, root_issued=keyring.root.issued)
+        decide(trusted, device, Memory(), now)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1_000_000
