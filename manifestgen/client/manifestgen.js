@@ -222,7 +222,7 @@ const RESERVED = /^(?:root|releases|blobs|client|history|con|prn|aux|nul|(?:com|
 const PLATFORM = /^[a-z][a-z0-9-]{0,31}$/;
 
 /** The members of one JSON object at path `at`. */
-class Reader {
+export class Reader {
   /** @param {unknown} value  @param {string} at */
   constructor(value, at) {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -594,8 +594,8 @@ function readPayload(read) {
   };
 }
 
-/** @param {Reader} read  @returns {Wrapped} */
-function readWrapped(read) {
+/** Read what opens a bundle under `capgo`. @param {Reader} read  @returns {Wrapped} */
+export function readWrapped(read) {
   return {
     iv: read.bytes('iv', 16),
     session_key: read.bytes('session_key', 256),
@@ -760,6 +760,24 @@ export async function verifyManifest(keyring, data, channel) {
   const releases = [];
   for (const offer of manifest.offers) releases.push(await candidate(keyring, offer.release));
   return { manifest, releases, seen: seenOf(envelope, manifest) };
+}
+
+/**
+ * Read a manifest accepted earlier; `null` unless this root still stands behind it. Nothing but its
+ * threshold is asked again.
+ * @param {Keyring} keyring  @param {Uint8Array} data  @param {string} channel
+ */
+export async function remembered(keyring, data, channel) {
+  try {
+    const envelope = readDocument(data, LIMITS.manifest);
+    const manifest = readManifest(envelope.signed);
+    if (manifest.channel !== channel) return null;
+    await checkSignatures(keyring, envelope, 'manifest.v1', manifestRole(keyring.root, channel));
+    return { ...seenOf(envelope, manifest), expires: manifest.expires };
+  } catch (error) {
+    if (error instanceof VerificationError) return null;
+    throw error;
+  }
 }
 
 /** @param {Envelope} envelope  @param {Manifest} manifest  @returns {Seen} */
@@ -1245,13 +1263,8 @@ class Run {
 
   /** Return what is remembered of a channel, as far as this root stands behind it. @param {string} channel */
   async seen(channel) {
-    return this.recall(`manifest.${channel}`, async (text) => {
-      const envelope = readDocument(utf8(text), LIMITS.manifest);
-      const manifest = readManifest(envelope.signed);
-      if (manifest.channel !== channel) refuse('of another channel');
-      await checkSignatures(this.keys, envelope, 'manifest.v1', manifestRole(this.keys.root, channel));
-      return { ...seenOf(envelope, manifest), expires: manifest.expires };
-    });
+    const data = await this.recall(`manifest.${channel}`, async (text) => utf8(text));
+    return data && remembered(this.keys, data, channel);
   }
 
   /** Return a release that the root of today stands behind. @param {Json | null} json */
