@@ -72,20 +72,11 @@ def _dump(value: Json) -> bytes:
 
 def _check(value: object, path: _Path) -> None:
     """Raise `FormatError`, naming the JSON path, unless `value` is within the profile."""
-    match value:
-        case None | bool():
-            pass
-        case int():
-            if abs(value) > MAX_INTEGER:
-                raise FormatError(f"{_shown(path)}: an integer beyond 2^53 - 1")
+    match value:  # the most frequent first
         case str():
             if found := _FORBIDDEN.search(value):
                 character = f"U+{ord(found.group()):04X}"
                 raise FormatError(f"{_shown(path)}: forbidden character {character}")
-        case list() | tuple():
-            _check_depth(path)
-            for index, item in enumerate(value):
-                _check(item, (*path, f"[{index}]"))
         case dict():
             _check_depth(path)
             for key, item in value.items():
@@ -94,6 +85,15 @@ def _check(value: object, path: _Path) -> None:
                         f"{_shown(path)}: key {key!r:.60} is not lowercase a-z, 0-9 and _"
                     )
                 _check(item, (*path, f".{key}"))
+        case list() | tuple():
+            _check_depth(path)
+            for index, item in enumerate(value):
+                _check(item, (*path, f"[{index}]"))
+        case None | bool():
+            pass
+        case int():
+            if abs(value) > MAX_INTEGER:
+                raise FormatError(f"{_shown(path)}: an integer beyond 2^53 - 1")
         case _:
             raise FormatError(f"{_shown(path)}: {type(value).__name__} is no JSON value of ours")
 

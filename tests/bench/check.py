@@ -13,8 +13,9 @@ from manifestgen.core.select import Device, Memory, decide
 from manifestgen.core.tree import Digest
 from tests.simulator import EPOCH, Simulator
 
-# The sizes are the documents'; what the bytes are does not matter to a signature.
-_WRAPPED = Wrapped(bytes(16), bytes(256), bytes(256), "v3", "MIIBCgKCAQEAzTTTTTTT")
+# Of the right sizes and as incompressible as real ones.
+_NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(16))
+_WRAPPED = Wrapped(_NOISE[:16], _NOISE[:256], _NOISE[256:], "v3", "MIIBCgKCAQEAz1h3VXkQ")
 
 
 def table(rounds: int) -> str:
@@ -44,10 +45,15 @@ def size(count: int) -> int:
 
 
 def _offer(sim: Simulator, version: str, share: int = 10_000) -> Offer:
-    payload = Payload(_digest("blob"), 18_383_182, _digest("plain"), 18_383_170)
+    payload = Payload(_digest(version), 18_383_182, _digest(f"plain {version}"), 18_383_170)
     release = sim.release(version, scheme=Scheme.CAPGO, capgo=_WRAPPED, bundle=payload)
-    patches = tuple(Patch(_digest(f"base {number}"), payload) for number in range(3))
+    patches = tuple(_patch(f"{version} {number}") for number in range(3))
     return sim.offer(release, patches=patches, rollout=Rollout(share))
+
+
+def _patch(name: str) -> Patch:
+    payload = Payload(_digest(f"patch {name}"), 63_056, _digest(f"plain {name}"), 63_052)
+    return Patch(_digest(f"base {name}"), payload)
 
 
 def _digest(name: str) -> Digest:
