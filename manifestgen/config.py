@@ -29,6 +29,7 @@ DEFAULT_CONTENT_KEY: Final = f"file:{STATE}/keys/content.key"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
 _URI: Final = re.compile(r"(file|env|command|pkcs11):.+|stdin", re.DOTALL)
+_LONGEST: Final = 100  # characters of a folder's name in an app id, which has 128
 _URL: Final = re.compile(r"https?://[^\s?#]+")
 
 
@@ -157,7 +158,7 @@ def default_app(folder: Path) -> str:
     if isinstance(app, str) and APP.fullmatch(app):
         return app
     name = re.sub(r"[^A-Za-z0-9-]+", "-", folder.resolve().name).strip("-")
-    return f"local.{name or 'app'}"
+    return f"local.{name[:_LONGEST].rstrip('-') or 'app'}"
 
 
 def _with_environment(settings: Settings, environ: Mapping[str, str]) -> Settings:

@@ -1,5 +1,6 @@
 """Make a project: `manifestgen.toml`, keys, and root number 1."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,8 +23,8 @@ MAX_DAYS: Final = 90
 
 _CONFIG: Final = """\
 # manifestgen: https://pypi.org/project/manifestgen
-app = "{app}"
-site = "{site}"                  # a folder; copy it to any web server, bucket or stick
+app = {app}
+site = {site}                  # a folder; copy it to any web server, bucket or stick
 {base_url}
 channel = "{channel}"
 scheme = "{scheme}"                 # "none" leaves bundles readable to whoever hosts them
@@ -114,10 +115,11 @@ def _present(settings: Settings, keys: list[Path]) -> list[Path]:
 
 
 def _config_text(settings: Settings) -> str:
-    url = f'base_url = "{settings.base_url}"' if settings.base_url else _NO_URL
+    # A string of JSON is one of TOML: quotes and backslashes in a folder's name are escaped.
+    url = f"base_url = {json.dumps(settings.base_url)}" if settings.base_url else _NO_URL
     return _CONFIG.format(
-        app=settings.app,
-        site=settings.site,
+        app=json.dumps(settings.app),
+        site=json.dumps(settings.site, ensure_ascii=False),
         base_url=url,
         channel=settings.channel,
         scheme=settings.scheme.value,
