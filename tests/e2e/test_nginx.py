@@ -223,6 +223,20 @@ def test_nginx_has_nothing_to_complain_about(served: Served) -> None:
     assert "[emerg]" not in served.nginx.errors()
 
 
+@pytest.mark.parametrize("name", ['quo"te', "back\\slash", "dol$lar", "spa ce", "semi;colon", "ü"])
+def test_a_site_of_any_name_is_served(
+    project: Project, name: str, tmp_path: Path, start_nginx: StartNginx
+) -> None:
+    site = project.site.rename(project.folder / name)
+    text = project.does("server", "nginx", "--site", site).out
+    [root] = [line.strip() for line in text.splitlines() if line.strip().startswith("root ")]
+    # Out of the fixture's sight, which would put a root of its own here.
+    (tmp_path / "root.conf").write_text(root)
+    nginx = start_nginx(tmp_path, text.replace(root, f"include {tmp_path}/root.conf;"))
+    served = Served(project.folder, nginx, "")
+    assert served.ask("GET", "/root.json").body == (site / "root.json").read_bytes()
+
+
 def test_the_configuration_names_the_site(project: Project) -> None:
     said = project.does("server", "nginx", "--listen", "8443 ssl", "--name", "updates.example.com")
     assert f'root "{project.site}";' in said.out
