@@ -135,7 +135,7 @@ def test_a_release_that_lies_about_its_bundle(
 
 
 def test_a_plain_digest_that_is_another(device: Device) -> None:
-    release = device.publisher.bundle("1.0.0")
+    release = device.publisher.bundle("1.0.0", scheme=Scheme.CAPGO)
     bundle = replace(release.bundle, plain=sha256(b""))
     device.publisher.publish(Offer(device.publisher.sign(replace(release, bundle=bundle))))
     assert refused(device).code == "digest"
