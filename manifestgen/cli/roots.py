@@ -1,6 +1,7 @@
 """`keys list|export|add|rotate|revoke|renew|sign|apply`: who may sign what."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ import typer
 
 from manifestgen.cli.report import Output, Session, Site, command, table
 from manifestgen.config import check_channel
-from manifestgen.errors import FormatError, UsageError
+from manifestgen.errors import FormatError, KeyUseError, UsageError
 
 if TYPE_CHECKING:
     from manifestgen.config import Settings
@@ -42,7 +43,8 @@ def _list(session: Session) -> Output:
 
     Example: manifestgen keys list
     """
-    from manifestgen.publish.roots import roles_of
+    from manifestgen.core.reader import format_time
+    from manifestgen.publish.roots import roles_of, thresholds
     from manifestgen.publish.trust import load_roots
 
     settings = session.settings()
@@ -54,7 +56,13 @@ def _list(session: Session) -> Output:
         rows.append([keyid[:12], key.algorithm.value, ", ".join(roles)])
         keys.append({"keyid": keyid, "algorithm": key.algorithm.value, "roles": roles})
     text = f"root {root.number} of {root.app}, valid until {root.expires:%Y-%m-%d}"
-    data = {"app": root.app, "root": root.number, "keys": keys}
+    data = {
+        "app": root.app,
+        "root": root.number,
+        "expires": format_time(root.expires),
+        "keys": keys,
+        "thresholds": thresholds(root),
+    }
     return Output(data, f"{text}\n{table(rows)}\n{_thresholds(root)}")
 
 
@@ -129,24 +137,27 @@ def _rotate(
 
     Example: manifestgen keys rotate 65cce0c4 --to file:.manifestgen/keys/new.pem
     """
-    from manifestgen.publish.roots import ROLES, find_key, replace_key
+    from manifestgen.publish.roots import ROLES, find_key, replace_key, roles_of
+    from manifestgen.publish.trust import load_roots
 
     settings = session.settings(site=site)
     if role is not None:
         _check_role(role, None)
     public, signers = _key_from(session, settings, to)
 
+    root = load_roots(settings).keyring.root
     roles = [role] if role else ROLES
+    held = [name for name in roles_of(root, find_key(root, key)) if name.split()[0] in roles]
 
     def change(root: "Root") -> "Root":
         return replace_key(root, find_key(root, key), public, roles)
 
     output = _change(
-        session, _with_key(settings, to, roles) if signers else settings, change, signers
+        session, _with_key(session, settings, to, roles) if signers else settings, change, signers
     )
     if signers:
-        names = " and ".join(f"`{name}`" for name in roles)
-        session.say(f'next: set {names} under [keys] in manifestgen.toml to "{to}"')
+        names = " and ".join(_entries(settings, held))
+        session.say(f'next: in manifestgen.toml, set {names} to "{to}"')
     return output
 
 
@@ -278,13 +289,15 @@ def _sign_release(
 ) -> Output:
     from manifestgen.core.envelope import Kind
     from manifestgen.core.release import Release
-    from manifestgen.publish.pending import keep_pending
+    from manifestgen.publish.pending import check_gathered, keep_pending
     from manifestgen.publish.trust import load_roots
     from manifestgen.signers import Keys
     from manifestgen.signers.interface import sign
 
     release = Release.from_json(envelope.signed)
-    role = load_roots(settings).keyring.root.release
+    root = load_roots(settings).keyring.root
+    role = root.release
+    check_gathered(file, envelope, Kind.RELEASE, root.keys)
     session.say(
         f"release {release.version} of {release.app}, tree {release.tree.digest[:32]}",
         f"  document {envelope.digest()[:32]}",
@@ -316,6 +329,11 @@ def _key_from(
 
     path = Path(source)
     if not path.is_file():
+        if ":" not in source and source != "stdin":
+            raise UsageError(
+                f"there is no {source}",
+                hint="give a public key in PEM, or a private key's URI, such as file:keys/new.pem",
+            )
         (signer,) = _signers(session, settings, [source])
         return signer.public, [signer]
     try:
@@ -331,18 +349,45 @@ def _key_from(
         ) from None
 
 
-def _with_key(settings: "Settings", uri: str, roles: Sequence[str]) -> "Settings":
-    """Return settings in which a key is at hand for some roles beside those that were."""
+def _with_key(session: Session, settings: "Settings", uri: str, roles: Sequence[str]) -> "Settings":
+    """Return settings in which a key is at hand for some roles, beside those that still are."""
+
+    def beside(uris: tuple[str, ...], role: str) -> tuple[str, ...]:
+        return (*_at_hand(session, settings, uris), uri) if role in roles else uris
+
     return replace(
         settings,
-        root_keys=(*settings.root_keys, uri) if "root" in roles else settings.root_keys,
-        release_keys=(*settings.release_uris(), uri)
-        if "release" in roles
-        else settings.release_keys,
-        manifest_keys=(*(settings.manifest_keys or settings.root_keys), uri)
-        if "manifest" in roles
-        else settings.manifest_keys,
+        root_keys=beside(settings.root_keys, "root"),
+        release_keys=beside(settings.release_uris(), "release"),
+        manifest_keys=beside(settings.manifest_keys or settings.root_keys, "manifest"),
+        channels={
+            name: replace(one, keys=beside(one.keys, "manifest") if one.keys else ())
+            for name, one in settings.channels.items()
+        },
     )
+
+
+def _at_hand(session: Session, settings: "Settings", uris: Sequence[str]) -> tuple[str, ...]:
+    """Leave out keys that are not there: the one that is replaced may be lost."""
+    found = []
+    for uri in uris:
+        with suppress(KeyUseError):
+            _signers(session, settings, [uri])
+            found.append(uri)
+    return tuple(found)
+
+
+def _entries(settings: "Settings", held: Sequence[str]) -> list[str]:
+    """Return the entries of manifestgen.toml that name the key of some roles."""
+    entries = []
+    for name in held:
+        role, _, channel = name.partition(" of ")
+        own = {"release": settings.release_keys, "manifest": settings.manifest_keys}
+        if channel and settings.channel_settings(channel).keys:
+            entries.append(f"`keys` under [channels.{channel}]")
+        elif role == "root" or own[role] or "root" not in held:  # else it goes with `root`
+            entries.append(f"`{role}` under [keys]")
+    return list(dict.fromkeys(entries))
 
 
 def _check_role(role: str, channel: str | None) -> None:

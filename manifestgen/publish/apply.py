@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from manifestgen.core.envelope import Envelope, Kind
-from manifestgen.core.keyring import check_signatures
+from manifestgen.core.envelope import Envelope
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.release import Release
 from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, KeyUseError, VerificationError
 from manifestgen.publish.channels import Desk, refresh
+from manifestgen.publish.pending import forget_pending, gather, release_path
 from manifestgen.publish.publish import load_keys
-from manifestgen.signers.interface import sign
+from manifestgen.publish.site import Head
 from manifestgen.stores.names import release_name
 
 
@@ -26,19 +26,14 @@ class Applied:
 def apply_root(desk: Desk) -> Applied:
     """Publish the root chain and sign again what no longer verifies under its newest root.
 
-    Only releases that channels still offer or keep are signed again; what stays unsigned is never
-    installed by a device that has the new root.
+    Signed again are the releases that channels offer, and those they keep to go back to, unless
+    withdrawn. What stays unsigned is never installed by a device that has the new root.
     """
     desk.site.publish_roots()
     left: list[str] = []
-    channels = desk.site.channels()
-    heads = {channel: desk.head(channel) for channel in channels}
-    wanted: dict[Version, tuple[Envelope, Release]] = {}
-    for head in heads.values():
-        for offer in head.manifest.offers:
-            if once := desk.site.once_trusted(offer.release):
-                wanted[once.version] = (offer.release, once)
-    resigned = [version for version in sorted(wanted) if _resign(desk, *wanted[version], left)]
+    heads = {channel: desk.head(channel) for channel in desk.site.channels()}
+    wanted = {version for head in heads.values() for version in _kept(desk, head)}
+    resigned = [version for version in sorted(wanted) if _resign(desk, version, left)]
     refreshed = []
     for channel, head in heads.items():
         stale = any(not isinstance(one, Release) for one in head.trusted.releases)
@@ -52,29 +47,52 @@ def apply_root(desk: Desk) -> Applied:
     return Applied(tuple(resigned), tuple(refreshed), tuple(left))
 
 
-def _resign(desk: Desk, envelope: Envelope, release: Release, left: list[str]) -> bool:
+def _kept(desk: Desk, head: Head) -> list[Version]:
+    """Return the versions that a channel offers or may go back to."""
+    offered = [release.version for release in desk.site.vouched(head)]
+    recent = desk.site.recent_releases(head, desk.settings.keep)
+    gone = set(head.manifest.withdrawn)
+    return offered + [one.version for one in recent if one.version not in gone]
+
+
+def _resign(desk: Desk, version: Version, left: list[str]) -> bool:
     """Sign a release again if it needs it; `False` if it did not, or could not be."""
-    root = desk.site.chain.keyring.root
-    stored = desk.site.release_envelope(release.version) or envelope
-    try:
-        check_signatures(stored, Kind.RELEASE, root, root.release)
-    except VerificationError:
-        pass
-    else:
+    role = desk.site.chain.keyring.root.release
+    stored = desk.site.release_envelope(version)
+    release = desk.site.once_trusted(stored) if stored else None
+    if stored is None or release is None:
+        left.append(f"{release_name(str(version))} is missing or by no key of ours: restore it")
         return False
+    if _verifies(desk, stored):
+        return False
+    kept = tuple(one for one in stored.signatures if one.keyid in role.keys)
     try:
         keys = load_keys(desk.settings, desk.settings.release_uris(), desk.ask)
-        signers = keys.require(root.release, f"release {release.version}")
+        signers = keys.some(role, f"release {version}")
     except KeyUseError as error:
         left.append(f"{error}; run `manifestgen keys apply` where that key is")
         return False
-    kept = [one for one in stored.signatures if one.keyid in root.release.keys]
-    again = sign(Envelope(tuple(kept), stored.signed), Kind.RELEASE, signers)
-    name = release_name(str(release.version))
+    try:
+        again = Envelope(kept, stored.signed)
+        signed = gather(desk.settings, release, role, signers, again=again)
+    except KeyUseError as error:
+        path = release_path(desk.settings, version)
+        left.append(f"{error}: `manifestgen keys sign {path}`, then `manifestgen keys apply`")
+        return False
+    name = release_name(str(version))
     there = desk.site.store.get(name, limit=LIMITS.release_bytes)
     try:
-        desk.site.store.replace(name, again.encode(), tag=there.tag if there else None)
+        desk.site.store.replace(name, signed.encode(), tag=there.tag if there else None)
     except ConflictError:
         left.append(f"{name} changed meanwhile; run `manifestgen keys apply` again")
+        return False
+    forget_pending(desk.settings, release)
+    return True
+
+
+def _verifies(desk: Desk, envelope: Envelope) -> bool:
+    try:
+        desk.site.chain.keyring.release(envelope)
+    except VerificationError:
         return False
     return True

@@ -5,16 +5,19 @@ it has, carried to the others, who run `manifestgen keys sign FILE`, and taken u
 command that made it. Nothing of it is published before its threshold is met.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from manifestgen.config import Settings
 from manifestgen.core.envelope import Envelope, Kind
+from manifestgen.core.keys import PublicKey
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.release import Release
 from manifestgen.core.root import Role
-from manifestgen.errors import FormatError, KeyUseError, UsageError
-from manifestgen.publish.trust import write_file
+from manifestgen.core.version import Version
+from manifestgen.errors import FormatError, KeyUseError, UsageError, VerificationError
+from manifestgen.publish.trust import load_roots, write_file
 from manifestgen.signers import Signer
 from manifestgen.signers.interface import sign
 
@@ -24,9 +27,27 @@ def read_pending(path: Path) -> Envelope:
     try:
         return Envelope.decode(path.read_bytes(), limit=LIMITS.root_bytes)
     except FileNotFoundError:
-        raise UsageError(f"there is no {path}") from None
+        raise UsageError(
+            f"there is no {path}", hint="documents that wait are in .manifestgen/pending/"
+        ) from None
     except FormatError as error:
         raise FormatError(f"{path}: {error}", code=error.code) from None
+
+
+def check_gathered(path: Path, envelope: Envelope, kind: Kind, keys: Iterable[PublicKey]) -> None:
+    """Raise `VerificationError` if a signature by a known key does not fit what it is said to sign.
+
+    Then the document was changed on its way, and whoever signed it saw another one.
+    """
+    known = {key.keyid: key for key in keys}
+    message = envelope.message(kind)
+    for one in envelope.signatures:
+        if one.keyid in known and not known[one.keyid].verifies(one.sig, message):
+            raise VerificationError(
+                f"{path} was changed after {one.keyid[:12]} signed it",
+                code="signature",
+                hint="do not sign it; ask where it was changed, and make it anew",
+            )
 
 
 def keep_pending(path: Path, envelope: Envelope) -> None:
@@ -35,20 +56,31 @@ def keep_pending(path: Path, envelope: Envelope) -> None:
     write_file(path, envelope.encode())
 
 
-def gather(settings: Settings, release: Release, role: Role, signers: list[Signer]) -> Envelope:
+def gather(
+    settings: Settings,
+    release: Release,
+    role: Role,
+    signers: list[Signer],
+    *,
+    again: Envelope | None = None,
+) -> Envelope:
     """Sign a release, with what others have signed of it already.
+
+    `again` is the envelope of a release that is published and lacks signatures by newer keys.
 
     Raises:
         KeyUseError: signatures are still missing; the release waits in a file for them.
         UsageError: another build waits there under this version.
     """
-    path = _path(settings, release)
-    envelope = Envelope((), release.to_json())
+    path = release_path(settings, release.version)
+    envelope = again or Envelope((), release.to_json())
     if path.exists():
         envelope = read_pending(path)
+        check_gathered(path, envelope, Kind.RELEASE, load_roots(settings).keyring.root.keys)
         waiting = Release.from_json(envelope.signed)
         # All but the time: what came back from a journey is signed for no more than was sent.
-        if replace(waiting, issued=release.issued) != release:
+        same = replace(waiting, issued=release.issued) == release
+        if not same or (again and again.signed != envelope.signed):
             raise UsageError(
                 f"{path} holds something else for {release.version}",
                 hint="delete that file if it is not wanted any more",
@@ -66,8 +98,9 @@ def gather(settings: Settings, release: Release, role: Role, signers: list[Signe
 
 def forget_pending(settings: Settings, release: Release) -> None:
     """Drop a document that is published now."""
-    _path(settings, release).unlink(missing_ok=True)
+    release_path(settings, release.version).unlink(missing_ok=True)
 
 
-def _path(settings: Settings, release: Release) -> Path:
-    return settings.state / "pending" / f"release-{release.version}.json"
+def release_path(settings: Settings, version: Version) -> Path:
+    """Return where a release waits."""
+    return settings.state / "pending" / f"release-{version}.json"

@@ -17,7 +17,7 @@ from manifestgen.core.keys import KeyId, PublicKey
 from manifestgen.core.root import ANY_CHANNEL, Delegation, Role, Root
 from manifestgen.errors import FormatError, KeyUseError, UsageError, VerificationError
 from manifestgen.publish.init import ROOT_LIFETIME
-from manifestgen.publish.pending import keep_pending, read_pending
+from manifestgen.publish.pending import check_gathered, keep_pending, read_pending
 from manifestgen.publish.trust import RootChain, load_roots, save_root
 from manifestgen.signers import Signer
 from manifestgen.signers.interface import sign
@@ -111,12 +111,22 @@ def propose(
     old = chain.keyring.root
     new = replace(change(old), number=old.number + 1, issued=now, expires=now + ROOT_LIFETIME)
     _check(new)
+    path = _waiting(settings, new)
     envelope = Envelope((), new.to_json())
-    return _accept_or_keep(settings, chain, _signed(envelope, old, new, signers))
+    if path.exists():
+        envelope = read_pending(path)
+        waiting = Root.from_json(envelope.signed)
+        # All but the times, as with releases.
+        if replace(waiting, issued=new.issued, expires=new.expires) != new:
+            raise UsageError(
+                f"{path} holds another root {new.number}, and waits for signatures",
+                hint="have it signed first, or delete that file if it is not wanted any more",
+            )
+    return _accept_or_keep(settings, chain, path, _signed(path, envelope, old, signers))
 
 
 def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> Proposed:
-    """Add signatures to a root that waits for them; accept it once they suffice."""
+    """Add signatures to a root that waits for them, in its file; accept it once they suffice."""
     envelope = read_pending(path)
     envelope.expect(Kind.ROOT)
     chain = load_roots(settings)
@@ -127,8 +137,7 @@ def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> P
             f"{path} is root {new.number}; this project is at root {old.number}",
             hint="bring the project's root chain up to date, or discard the file",
         )
-    signed = _signed(envelope, old, new, signers)
-    return _accept_or_keep(settings, chain, signed)
+    return _accept_or_keep(settings, chain, path, _signed(path, envelope, old, signers))
 
 
 def difference(old: Root, new: Root) -> list[str]:
@@ -154,6 +163,11 @@ def roles_of(root: Root, keyid: KeyId) -> list[str]:
     return [name for name, role in _named_roles(root).items() if keyid in role.keys]
 
 
+def thresholds(root: Root) -> dict[str, int]:
+    """Return how many keys each role needs, by its name in `roles_of`."""
+    return {name: role.threshold for name, role in _named_roles(root).items()}
+
+
 def find_key(root: Root, text: str) -> KeyId:
     """Return the one key of a root whose id begins with `text`, or raise `UsageError`."""
     wanted = text.replace(" ", "").lower()
@@ -166,10 +180,12 @@ def find_key(root: Root, text: str) -> KeyId:
     return found[0]
 
 
-def _signed(envelope: Envelope, old: Root, new: Root, signers: Sequence[Signer]) -> Envelope:
+def _signed(path: Path, envelope: Envelope, old: Root, signers: Sequence[Signer]) -> Envelope:
+    new = Root.from_json(envelope.signed)
+    check_gathered(path, envelope, Kind.ROOT, (*old.keys, *new.keys))
     allowed = {*old.root.keys, *new.root.keys}
     mine = [signer for signer in signers if signer.public.keyid in allowed]
-    if not mine:
+    if not mine and not (_meets(envelope, old) and _meets(envelope, new)):
         raise KeyUseError(
             f"none of the keys at hand may sign root {new.number}:"
             f" it takes {', '.join(map(_short, sorted(allowed)))}",
@@ -178,9 +194,18 @@ def _signed(envelope: Envelope, old: Root, new: Root, signers: Sequence[Signer])
     return sign(envelope, Kind.ROOT, mine)
 
 
-def _accept_or_keep(settings: Settings, chain: RootChain, envelope: Envelope) -> Proposed:
+def _meets(envelope: Envelope, root: Root) -> bool:
+    return _lacks(envelope, root) is None
+
+
+def _waiting(settings: Settings, root: Root) -> Path:
+    return settings.state / "pending" / f"root-{root.number}.json"
+
+
+def _accept_or_keep(
+    settings: Settings, chain: RootChain, path: Path, envelope: Envelope
+) -> Proposed:
     old, new = chain.keyring.root, Root.from_json(envelope.signed)
-    path = settings.state / "pending" / f"root-{new.number}.json"
     lacking = tuple(
         f"root {signing.number} needs {signing.root.threshold} of"
         f" {', '.join(map(_short, signing.root.keys))}; {error}"
@@ -193,7 +218,10 @@ def _accept_or_keep(settings: Settings, chain: RootChain, envelope: Envelope) ->
     document = envelope.encode()
     chain.extended(document)  # what devices will check, before it is ours
     save_root(settings, new.number, document)
-    path.unlink(missing_ok=True)
+    ours = _waiting(settings, new)
+    if path.resolve() != ours.resolve():
+        keep_pending(path, envelope)  # for those who sent it: it is whole now
+    ours.unlink(missing_ok=True)
     return Proposed(new, envelope, None, ())
 
 
