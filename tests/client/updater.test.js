@@ -4,7 +4,17 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
 import { LIMITS } from '../../manifestgen/client/manifestgen.js';
-import { APP, DAY, EPOCH, FakeDevice, Key, World, memoryStorage, time, treeOf } from './simulator.mjs';
+import {
+  APP,
+  DAY,
+  EPOCH,
+  FakeDevice,
+  Key,
+  World,
+  memoryStorage,
+  time,
+  treeOf,
+} from './simulator.mjs';
 
 const MANIFEST = 'production/manifest.json';
 
@@ -65,7 +75,11 @@ describe('an update', () => {
     await world.updater().download();
     assert.deepEqual(
       world.requests.map(({ name, cache }) => [name.split('/')[0], cache]),
-      [['root.json', 'no-cache'], ['production', 'no-cache'], ['blobs', 'default']],
+      [
+        ['root.json', 'no-cache'],
+        ['production', 'no-cache'],
+        ['blobs', 'default'],
+      ],
     );
   });
 
@@ -74,7 +88,10 @@ describe('an update', () => {
     world.publish('1.4.2');
     const updater = world.updater();
     const done = await Promise.all([updater.check(), updater.download(), updater.apply()]);
-    assert.deepEqual(done.map((one) => one.action), ['install', 'staged', 'installed']);
+    assert.deepEqual(
+      done.map((one) => one.action),
+      ['install', 'staged', 'installed'],
+    );
   });
 
   it('resets when what runs is withdrawn and nothing else offered', async () => {
@@ -597,7 +614,10 @@ describe('storage', () => {
             },
           ]),
         );
-        const failed = await life(world, { storage: failing }).then(() => false, (error) => error);
+        const failed = await life(world, { storage: failing }).then(
+          () => false,
+          (error) => error,
+        );
         if (!failed) break;
         cut += 1;
         assert.equal(failed.code, 'storage');
