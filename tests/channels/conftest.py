@@ -40,9 +40,13 @@ class Publisher:
         """Run a command, whatever comes of it."""
         out, err = StringIO(), StringIO()
         time = {"SOURCE_DATE_EPOCH": str(int(self.now.timestamp()))}
-        with patch.dict(os.environ, time), chdir(self.folder):
-            with redirect_stdout(out), redirect_stderr(err):
-                code = main([str(one) for one in arguments])
+        with (
+            patch.dict(os.environ, time),
+            chdir(self.folder),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            code = main([str(one) for one in arguments])
         return Said(code, out.getvalue(), err.getvalue())
 
     def does(self, line: str, *more: str | Path) -> Said:

@@ -371,7 +371,7 @@ def test_a_release_whose_bundle_was_pruned_is_not_offered(shop: Publisher) -> No
 
 def test_show_and_list_say_what_is_offered(shop: Publisher) -> None:
     shop.publish("1.2.0", "--platform", "ios", "--native", ">=3", "--notes", "faster")
-    (row,) = [one for one in shop.data("channel list")["channels"]]
+    (row,) = shop.data("channel list")["channels"]
     assert row == shop.data("channel show")
     top = row["offers"][0]
     assert top["version"] == "1.2.0"
