@@ -4,6 +4,7 @@ Requests and responses are described in this folder's README; each function belo
 """
 
 import base64
+import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from manifestgen.core.keyring import Keyring, Seen, TrustedManifest
 from manifestgen.core.keys import PublicKey
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Rollout
+from manifestgen.core.patch import Patch
 from manifestgen.core.reader import Reader, format_time, parse_time
 from manifestgen.core.release import Release, Scheme, Wrapped
 from manifestgen.core.select import (
@@ -28,7 +30,7 @@ from manifestgen.core.select import (
     decide,
     position,
 )
-from manifestgen.core.tree import Digest, File, Tree
+from manifestgen.core.tree import Digest, File, Tree, sha256
 from manifestgen.core.version import Range, Version
 from manifestgen.errors import VerificationError
 
@@ -186,6 +188,28 @@ def _tree(given: Input) -> Result:
     return {"digest": tree.digest(), "files": len(tree.files), "size": tree.size}
 
 
+def _patch(given: Input) -> Result:
+    """Apply a patch as a device does that has the base in memory."""
+    files = {one["path"]: _bytes(one["data"]) for one in given["base"]}
+    base = Tree.of(File(path, sha256(data), len(data)) for path, data in files.items())
+
+    def read(file: File, at: int, size: int) -> bytes:
+        return files[file.path][at : at + size]
+
+    target = Digest(given["target"])
+    patch = Patch(
+        io.BytesIO(_bytes(given["patch"])), base, read, target=target, limit=given["limit"]
+    )
+    made = list(patch.kept)
+    for content, chunks in patch.contents():
+        data = b"".join(chunks)
+        made += [File(path, sha256(data), len(data)) for path in content.paths]
+    tree = Tree.of(made)
+    if tree.digest() != target:
+        raise VerificationError("another tree", code="tree")
+    return {"digest": tree.digest(), "files": len(tree.files), "size": tree.size}
+
+
 def _bundle_key(given: Input) -> Result:
     key = cipher.bundle_key(
         _bytes(given["secret"]),
@@ -238,6 +262,7 @@ OPERATIONS: Mapping[str, Callable[[Input], Result]] = {
     "key": _key,
     "manifest": _manifest,
     "native": _native,
+    "patch": _patch,
     "paths": _paths,
     "payload_key": _payload_key,
     "position": _position,

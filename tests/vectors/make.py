@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.vectors import decisions, documents, example, values
+from tests.vectors import decisions, documents, example, patches, values
 
 FOLDER = Path(__file__).parent
 PAGE = FOLDER.parent.parent / "docs" / "format.md"
@@ -15,7 +15,7 @@ PAGE = FOLDER.parent.parent / "docs" / "format.md"
 
 def files() -> Iterator[tuple[Path, bytes]]:
     """Give every file that is made, and its bytes."""
-    for module in (documents, decisions, values):
+    for module in (documents, decisions, values, patches):
         for family in module.families():
             yield FOLDER / f"{family.name}.json", family.encode()
     yield PAGE, example.fill(PAGE.read_text("utf-8")).encode()

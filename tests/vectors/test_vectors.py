@@ -47,7 +47,7 @@ def test_every_verdict_and_decision_has_a_vector() -> None:
 def test_every_code_that_a_document_can_have_has_a_vector() -> None:
     codes = {vector.want.get("error") for vector in load_vectors()}
     codes |= {vector.want["ok"]["stopped"] for vector in load_vectors() if vector.op == "walk"}
-    assert _codes_of_the_page() - codes == {"archive", "tree"}
+    assert _codes_of_the_page() - codes == {"archive"}
 
 
 def test_every_code_in_core_is_explained() -> None:
