@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from manifestgen.core.audience import Audience
     from manifestgen.core.manifest import Rollout
     from manifestgen.core.version import Version
-    from manifestgen.publish import CapgoZip, Published
+    from manifestgen.publish import CapgoZip, Published, Request
 
 _CAPGO_ZIP = "Instead of DIR: a zip that Capgo's CLI encrypted."
 
@@ -121,9 +121,9 @@ def _publish(
     seconds = round(time.perf_counter() - started, 3)
     if settings.base_url is None:
         session.say(
-            "note: capgo.json was not written; stock Capgo plugins need `base_url` to be set"
+            "note: capgo.json was not written; stock Capgo plugins need `base_url` to be set", ""
         )
-    return Output(_data(done, seconds), _text(done, settings, seconds, dry_run=dry_run))
+    return Output(_data(done, seconds), _text(done, settings, seconds, request, dry_run))
 
 
 def _source(
@@ -215,12 +215,20 @@ def _data(done: "Published", seconds: float) -> dict[str, object]:
     }
 
 
-def _text(done: "Published", settings: "Settings", seconds: float, *, dry_run: bool) -> str:
+def _text(
+    done: "Published", settings: "Settings", seconds: float, request: "Request", dry_run: bool
+) -> str:
     what = f"{done.app} {done.version}"
     if not done.offered:
         return f"{what} is already published; {done.channel} has moved on to a newer version"
     if not done.changed:
-        return f"{what} is already published to {done.channel}, manifest {done.sequence}"
+        there = f"{what} is already published to {done.channel}, manifest {done.sequence}"
+        if done.share == request.rollout.share:
+            return there
+        return (
+            f"{there}, and reaches {done.share / 100:g}% of devices;"
+            f" `manifestgen channel rollout {request.rollout.share / 100:g}%` changes that"
+        )
     verb = "would publish" if dry_run else "published"
     sealed = "in the clear" if settings.scheme is Scheme.NONE else "encrypted"
     again = ", already there" if done.blobs_reused else ""

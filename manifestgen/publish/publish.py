@@ -83,7 +83,8 @@ class Request:
 class Published:
     """What a publish did; `changed` is false when all of it was there already.
 
-    `offered` is false where the channel has moved on to something newer since.
+    `offered` is false where the channel has moved on to something newer since; `share` is what
+    reaches devices now, in basis points.
     """
 
     app: str
@@ -98,6 +99,7 @@ class Published:
     blob_bytes: int
     changed: bool
     offered: bool
+    share: int
 
 
 def publish(
@@ -160,7 +162,13 @@ def publish(
         blob_bytes=release.bundle.size,
         changed=done.changed,
         offered=release.version in versions(done.head),
+        share=_share(done.head, release.version, now),
     )
+
+
+def _share(head: Head, version: Version, now: datetime) -> int:
+    shares = (o.rollout.share_at(now) for o, release in pairs(head) if release.version == version)
+    return next(shares, 0)
 
 
 @dataclass(frozen=True, slots=True)

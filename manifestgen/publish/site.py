@@ -90,6 +90,7 @@ class Site:
         Raises:
             VerificationError: what is there is not this project's; it must not be extended.
         """
+        self._check_no_newer_root()
         stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
         current = self._verified(stored.data, channel) if stored else None
         if current and current.outdated and 0 < mark < current.manifest.sequence:
@@ -143,6 +144,7 @@ class Site:
         manifest = head.manifest
         if manifest.previous is None:
             return None
+        altered = None
         # The number before, as a rule; some are passed over after a restored backup.
         for sequence in range(manifest.sequence - 1, max(0, manifest.sequence - _GAP), -1):
             name = history_name(manifest.channel, sequence)
@@ -150,6 +152,13 @@ class Site:
             if stored and sha256(stored.data) == manifest.previous:
                 linked = self.chain.keyring.linked(stored.data, manifest.previous)
                 return Head(linked, stored.data)
+            altered = altered or (name if stored else None)
+        if altered:
+            raise VerificationError(
+                f"{altered} is not what manifest {manifest.sequence} names as its previous",
+                code="history",
+                hint="run `manifestgen verify` and restore the site from a good copy",
+            )
         return None
 
     def recent_releases(self, head: Head | None, count: int) -> list[Release]:
@@ -175,6 +184,15 @@ class Site:
                     hint="is this another project's site? Check `site` in manifestgen.toml",
                 )
         self._put(ROOT, self.chain.newest)
+
+    def _check_no_newer_root(self) -> None:
+        following = root_name(len(self.chain.documents) + 1)
+        if self.store.size(following) is not None:
+            raise VerificationError(
+                f"the site has {following}, which this project does not know",
+                code="root",
+                hint="bring .manifestgen/root up to date with `git pull`",
+            )
 
     def publish_head(self, head: Head) -> None:
         """Make a committed manifest the one devices see, then render what follows from it."""
@@ -268,6 +286,19 @@ class Site:
         if stored is None or stored.data != head.data:
             raise VerificationError(
                 f"{manifest_name(channel)} and {name} are not the same file",
+                code="history",
+                hint="run `manifestgen verify` and restore the site from a good copy",
+            )
+        for offer, release in zip(head.manifest.offers, head.trusted.releases, strict=True):
+            if isinstance(release, Release):
+                self._check_stored(offer.release, release)
+
+    def _check_stored(self, offered: Envelope, release: Release) -> None:
+        """Refuse a stored release that says something else than the one that is offered."""
+        stored = self.release_envelope(release.version)
+        if stored is None or stored.signed != offered.signed:
+            raise VerificationError(
+                f"{release_name(str(release.version))} is not the release that is offered",
                 code="history",
                 hint="run `manifestgen verify` and restore the site from a good copy",
             )

@@ -8,13 +8,15 @@ given the same sequence twice.
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from manifestgen.config import Settings
 from manifestgen.core.keyring import Keyring
-from manifestgen.errors import StoreError, UsageError, VerificationError
+from manifestgen.errors import ConflictError, StoreError, UsageError, VerificationError
+from manifestgen.stores import DirectoryStore
 
 _MARKS: Final = "sequences.json"
 
@@ -74,10 +76,13 @@ def high_water(settings: Settings, channel: str) -> int:
 
 def raise_high_water(settings: Settings, channel: str, sequence: int) -> None:
     """Remember a sequence; without a key folder (CI with keys in variables) there is no memory."""
-    marks = _marks(settings)
-    if sequence > marks.get(channel, 0) and settings.key_folder.is_dir():
-        text = json.dumps(marks | {channel: sequence}, indent=2, sort_keys=True) + "\n"
-        write_file(settings.key_folder / _MARKS, text.encode())
+    while settings.key_folder.is_dir() and high_water(settings, channel) < sequence:
+        store = DirectoryStore(settings.key_folder)
+        found = store.get(_MARKS)
+        marks = _marks(settings) | {channel: sequence}
+        text = json.dumps(marks, indent=2, sort_keys=True) + "\n"
+        with suppress(ConflictError):  # another process remembered one of its own: once more
+            store.replace(_MARKS, text.encode(), tag=found.tag if found else None)
 
 
 def write_file(path: Path, data: bytes) -> None:

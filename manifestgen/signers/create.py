@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -68,23 +69,38 @@ def create_content_secret(path: Path) -> None:
 
 
 def write_secret(path: Path, data: bytes) -> None:
-    """Write a file that must not exist yet, readable by its owner alone, and make it durable."""
+    """Write a file that must not exist yet, readable by its owner alone, and make it durable.
+
+    It appears whole or not at all: half a key would never be overwritten.
+    """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # 0600 from the first byte: that is how `mkstemp` makes files.
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _move_new(Path(temporary), path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except FileExistsError:
         raise KeyUseError(
             f"{path} exists and is not overwritten", hint="move it away first if it is not needed"
         ) from None
     except OSError as error:
         raise KeyUseError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _move_new(temporary: Path, path: Path) -> None:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        path.unlink()  # half a key would be refused as a key and never overwritten
-        raise KeyUseError(f"cannot write {path}: {error.strerror}") from None
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (FAT, some network mounts): claim the name, then fill it at once.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        temporary.replace(path)
 
 
 def _encryption(passphrase: bytes | None) -> serialization.KeySerializationEncryption:

@@ -600,6 +600,7 @@ def test_the_first_publish_makes_a_project(fresh: Project) -> None:
     assert own == [
         ".manifestgen/capgo.pub.pem",
         f"{KEYS}/.gitignore",
+        f"{KEYS}/.manifestgen-lock",
         f"{KEYS}/capgo.pem",
         f"{KEYS}/content.key",
         f"{KEYS}/sequences.json",

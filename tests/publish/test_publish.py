@@ -349,3 +349,37 @@ def test_settings_in_the_environment_come_before_the_file(
     assert changes(before, snapshot(project.site)) == []
     assert (tmp_path / "elsewhere/beta/manifest.json").is_file()
     assert project.publishes("dist2", "--channel", "gamma")["channel"] == "gamma"
+
+
+# What is there, and is not whole
+
+
+def _alter(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
+def test_history_that_was_altered_is_not_extended(versions: Project) -> None:
+    versions.publishes("dist2")
+    past = versions.folder / "site/production/history/000001.json"
+    _alter(past, b'"sequence":1', b'"sequence":9')
+    versions.refuses("publish", "v2", code=3, error="000001.json is not what manifest 2 names")
+
+
+def test_a_stored_release_that_is_not_the_one_offered_is_not_built_upon(versions: Project) -> None:
+    _alter(versions.folder / "site/releases/1.0.0.json", b'"1.0.0"', b'"1.0.1"')
+    versions.refuses("publish", "v2", code=3, error="1.0.0.json is not the release that is offered")
+
+
+def test_a_site_with_a_newer_root_than_the_project_is_not_extended(versions: Project) -> None:
+    roots = versions.folder / "site/root"
+    (roots / "2.json").write_bytes((roots / "1.json").read_bytes())
+    versions.refuses("publish", "v2", code=3, error="root/2.json, which this project does not know")
+
+
+def test_another_share_for_what_is_published_says_how_to_change_it(
+    project: Project,
+) -> None:
+    said = project.does("publish", "dist", "--rollout", "10%")
+    assert "`manifestgen channel rollout 10%` changes that" in said.out
