@@ -41,14 +41,9 @@ class Phone {
     const { action } = await updater.check();
     if (action === 'none') return action;
     await updater.download();
-    const reloads = this.plugin.reloads;
-    const applied = updater.apply();
-    await Promise.race([applied, this.#reloaded(reloads)]);
+    const reloaded = new Promise((done) => (this.plugin.reloaded = done));
+    await Promise.race([updater.apply(), reloaded]);
     return action;
-  }
-
-  async #reloaded(before) {
-    while (this.plugin.reloads === before) await new Promise((done) => setImmediate(done));
   }
 
   /** Start the app anew; `confirm` says that it works. */

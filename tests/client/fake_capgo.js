@@ -2,7 +2,7 @@
 // source and seen in its behaviour: session key and checksum, their decryption with the public key,
 // statuses, what may be switched to, and going back to the last success without `notifyAppReady`.
 //
-// `set`, `reset` and `launch` reload the page: `reloads` counts, and the promise never settles, as
+// `set` and `reset` reload the page, and `reloaded` is called; their promise never settles, as
 // nothing of the page is left that could hear of it.
 
 import { createDecipheriv, createHash, publicDecrypt } from 'node:crypto';
@@ -13,7 +13,7 @@ const NEVER = new Promise(() => {});
 const BUILTIN = { id: 'builtin', version: '1.0.0', status: 'success' };
 
 export class FakeCapgo {
-  reloads = 0;
+  reloaded = () => {};
   autoUpdate = false;
   version = '8.51.23';
   told = [];
@@ -161,7 +161,7 @@ export class FakeCapgo {
   #run(id) {
     this.running = id;
     if (id !== 'builtin') this.bundles.get(id).status = 'pending';
-    this.reloads++;
+    this.reloaded();
   }
 
   #exists(id) {

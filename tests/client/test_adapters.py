@@ -1,4 +1,4 @@
-"""The JavaScript adapters, on Node: each refuses, unpacks and remembers what the Python client does."""
+"""The JavaScript adapters, on Node: they refuse, unpack and remember as the Python client does."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from manifestgen.core import capgo
-from manifestgen.core.archive import tree_of
+from manifestgen.core.archive import Method, tree_of
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Offer
 from manifestgen.core.release import Scheme
@@ -39,7 +39,7 @@ def archives() -> Iterator[tuple[str, bytes, int]]:
             for n, one in enumerate(names)
         ]
         yield f"names: {name}", zips.zipped(*entries), most
-    for method in zips.Method:
+    for method in Method:
         yield f"good: {method.name}", zips.written(zips.SMALL, method), most
     yield "good: nothing", zips.written({}), most
     yield "good: beyond U+FFFF", zips.written({"\U00010000.js": b"a", "\uff21.js": b"b"}), most
