@@ -22,6 +22,8 @@ from manifestgen.signers.interface import sign
 from manifestgen.stores.names import history_name
 
 _TRIES = 20
+# No publisher gets there, and a stolen key that did must not take us along: sequences end at 2**53.
+_FAR = 2**48
 
 Plan: TypeAlias = Callable[[Head | None, Manifest], Manifest | None]
 """Given the head and a manifest that only renews it, return what to publish; `None`: nothing."""
@@ -90,6 +92,13 @@ def _remember(site: Site, head: Head) -> None:
 def _following(site: Site, channel: str, tip: Tip, now: datetime) -> Manifest:
     """Return the manifest that follows: the same offers, a new number and new times."""
     root, head = site.chain.keyring.root, tip.head
+    if tip.following >= _FAR:
+        raise VerificationError(
+            f"{channel} is at manifest {tip.following - 1}, which no publisher reaches",
+            code="history",
+            hint="its manifest key was stolen: put another in its place with `manifestgen keys"
+            " rotate`, where .manifestgen/keys/sequences.json is",
+        )
     lifetime = min(site.settings.channel_settings(channel).expires, root.lifetime)
     # Time never goes back, unless a key since revoked set it.
     issued = max(now, head.manifest.issued) if head and not head.outdated else now
