@@ -82,7 +82,9 @@ export const LIMITS = Object.freeze({
 
 // FIPS 180-4, 4.2.2 and 5.3.3: the first 32 bits after the point of roots of primes, which a double
 // holds with bits to spare.
-const PRIMES = [...Array(312).keys()].filter((n) => n > 1 && ![...Array(n).keys()].some((d) => d > 1 && n % d === 0));
+const PRIMES = [...Array(312).keys()].filter(
+  (n) => n > 1 && ![...Array(n).keys()].some((d) => d > 1 && n % d === 0),
+);
 const K = Uint32Array.from(PRIMES, (prime) => Math.cbrt(prime) * 2 ** 32);
 const INITIAL = Uint32Array.from(PRIMES.slice(0, 8), (prime) => Math.sqrt(prime) * 2 ** 32);
 
@@ -317,7 +319,9 @@ function isText(value, rule) {
 function isTime(text) {
   const moment = TIME.test(text) ? Date.parse(text) : NaN;
   // Parsers make March of 30 February and a new day of hour 24; and there is no year 0.
-  return moment >= -62135596800000 && new Date(moment).toISOString() === text.slice(0, -1) + '.000Z';
+  return (
+    moment >= -62135596800000 && new Date(moment).toISOString() === text.slice(0, -1) + '.000Z'
+  );
 }
 
 /** @param {string} text */
@@ -355,7 +359,12 @@ export function isVersion(text) {
 export function nativeVersion(text) {
   if (isVersion(text)) return text;
   const found = text.length <= 64 && LOOSE.exec(text);
-  return found ? found.slice(1, 4).map((part) => Number(part || 0)).join('.') : null;
+  return found
+    ? found
+        .slice(1, 4)
+        .map((part) => Number(part || 0))
+        .join('.')
+    : null;
 }
 
 /**
@@ -384,7 +393,8 @@ function comparator(text) {
   const found = COMPARATOR.exec(text);
   // People disagree about what is missing under these three.
   if (!found || (found[4] === undefined && !['>=', '<'].includes(found[1]))) return null;
-  const version = `${found[2]}.${found[3] || 0}.${found[4] || 0}` + (found[5] ? `-${found[5]}` : '');
+  const version =
+    `${found[2]}.${found[3] || 0}.${found[4] || 0}` + (found[5] ? `-${found[5]}` : '');
   return { sign: found[1], version };
 }
 
@@ -397,7 +407,9 @@ export function isRange(text) {
 /** Tell whether every comparator of a range holds. @param {string} range  @param {string} version */
 export function admits(range, version) {
   return range.split(' ').every((part) => {
-    const { sign, version: bound } = /** @type {{sign: string, version: string}} */ (comparator(part));
+    const { sign, version: bound } = /** @type {{sign: string, version: string}} */ (
+      comparator(part)
+    );
     const order = compareVersions(version, bound);
     if (order === 0) return sign.includes('=');
     return sign[0] === (order < 0 ? '<' : '>');
@@ -406,14 +418,14 @@ export function admits(range, version) {
 
 /* Keys and signatures. */
 
-
 const P256 = '3059301306072a8648ce3d020106082a8648ce3d03010703420004';
 const ED25519 = '302a300506032b6570032100';
 const ALGORITHM = { ed25519: { name: 'Ed25519' }, p256: { name: 'ECDSA', namedCurve: 'P-256' } };
 
 // Points of order 1, 2, 4 and 8, and other spellings of them, without the sign bit: under such a
 // "key" one signature verifies for many messages.
-const SMALL_ORDER = /^(?:0[01](?:00){31}|e[cde](?:ff){30}7f|26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05|c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a)$/;
+const SMALL_ORDER =
+  /^(?:0[01](?:00){31}|e[cde](?:ff){30}7f|26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05|c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a)$/;
 
 /**
  * Recognise a key by its DER, or throw `format`.
@@ -427,7 +439,8 @@ export function readKey(spki) {
     if (!onCurve(text.slice(-128, -64), text.slice(-64))) refuse('no point of the curve P-256');
     return { algorithm: 'p256', keyid, spki };
   }
-  if (!text.startsWith(ED25519) || spki.length !== 44) refuse('neither Ed25519 nor P-256 in SPKI DER');
+  if (!text.startsWith(ED25519) || spki.length !== 44)
+    refuse('neither Ed25519 nor P-256 in SPKI DER');
   const unsigned = text.slice(-64, -2) + hex(Uint8Array.of(spki[43] & 0x7f));
   if (SMALL_ORDER.test(unsigned)) refuse('an Ed25519 key of small order');
   return { algorithm: 'ed25519', keyid, spki };
@@ -463,15 +476,21 @@ export async function verifies(key, signature, message, verify) {
 async function importKey(key) {
   const { subtle } = globalThis.crypto || {};
   /** @param {Bytes} spki */
-  const load = (spki) => subtle.importKey('spki', spki, ALGORITHM[key.algorithm], false, ['verify']);
+  const load = (spki) =>
+    subtle.importKey('spki', spki, ALGORITHM[key.algorithm], false, ['verify']);
   try {
     key.imported = key.imported || load(key.spki);
     return await key.imported;
   } catch (error) {
     // Is it this key or every key? The point here is Ed25519's base point.
-    const known = Uint8Array.from(fromBase64('MCowBQYDK2VwAyEAWGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY='));
+    const known = Uint8Array.from(
+      fromBase64('MCowBQYDK2VwAyEAWGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY='),
+    );
     if (key.algorithm === 'ed25519' && subtle && (await load(known).catch(() => null))) return null;
-    throw new UpdateError('no_crypto', `this browser cannot verify ${key.algorithm}: pass \`verify\``);
+    throw new UpdateError(
+      'no_crypto',
+      `this browser cannot verify ${key.algorithm}: pass \`verify\``,
+    );
   }
 }
 
@@ -503,7 +522,6 @@ function expect(envelope, kind) {
   if (found !== kind) refuse(`a ${found} document where ${kind} is wanted`, 'type');
 }
 
-
 /** @param {Json} signed  @returns {Root} */
 function readRoot(signed) {
   const read = new Reader(signed, '$.signed');
@@ -523,7 +541,9 @@ function readRoot(signed) {
     },
   };
   const names = root.roles.manifest.flatMap((entry) => entry.channels);
-  const used = [root.roles.root, root.roles.release, ...root.roles.manifest].flatMap((role) => role.keys);
+  const used = [root.roles.root, root.roles.release, ...root.roles.manifest].flatMap(
+    (role) => role.keys,
+  );
   if (root.keys.size !== list.length) read.fail('keys', 'no key twice');
   if (!used.every((key) => root.keys.has(key))) read.fail('roles', 'only keys among `keys`');
   if (new Set(names).size !== names.length) read.fail('roles.manifest', 'no channel twice');
@@ -580,7 +600,8 @@ function readRelease(signed) {
   };
   // An empty list would read as "anywhere" to some and "nowhere" to others.
   if (read.has('channels') && !release.channels.length) read.fail('channels', 'one at least');
-  if (scheme === 'none' && release.bundle.blob !== release.bundle.plain) read.fail('bundle', 'no plain');
+  if (scheme === 'none' && release.bundle.blob !== release.bundle.plain)
+    read.fail('bundle', 'no plain');
   return release;
 }
 
@@ -621,7 +642,6 @@ function readNative(value, at) {
   return { range, platform };
 }
 
-
 const FULL = 10_000; // every device, in basis points
 
 /** @param {Json} signed  @returns {Manifest} */
@@ -648,7 +668,10 @@ function readOffer(value, at) {
   const read = new Reader(value, at);
   return {
     release: readEnvelope(read.get('release'), `${at}.release`),
-    rollout: readRollout(read.has('rollout') ? read.value.rollout : { share: FULL }, `${at}.rollout`),
+    rollout: readRollout(
+      read.has('rollout') ? read.value.rollout : { share: FULL },
+      `${at}.rollout`,
+    ),
     audience: readAudience(read),
     mandatory: read.flag('mandatory'),
     patches: read.has('patches') ? read.list('patches', 16, readPatch) : [],
@@ -668,7 +691,9 @@ function readPatch(value, at) {
 export function readRollout(value, at = '$') {
   const read = new Reader(value, at);
   const share = read.integer('share', 0, FULL);
-  const salt = read.has('salt') ? read.text('salt', /^[\x20-\x7e]{1,64}$/, '1 to 64 of ASCII') : null;
+  const salt = read.has('salt')
+    ? read.text('salt', /^[\x20-\x7e]{1,64}$/, '1 to 64 of ASCII')
+    : null;
   if (!['first', 'start', 'end'].some((name) => read.has(name))) return { share, ramp: null, salt };
   const first = read.integer('first', 0, share);
   const ramp = { first, start: read.time('start'), end: read.time('end') };
@@ -678,7 +703,6 @@ export function readRollout(value, at = '$') {
 
 /* Whom to believe: the checks of `docs/format.md` section 10, in its order. */
 
-
 /**
  * Throw `signature` unless a role's threshold signed; a key counts once, and what is not the role's
  * or not valid counts for nothing.
@@ -687,7 +711,10 @@ export function readRollout(value, at = '$') {
 async function checkSignatures({ root, verify }, envelope, kind, role) {
   if (!role) return refuse('no key may sign for this channel', 'signature');
   // DSSE's pre-authentication encoding: a signature for one kind never serves as another.
-  const [type, payload] = [`application/vnd.manifestgen.${kind}+json`, utf8(encode(envelope.signed))];
+  const [type, payload] = [
+    `application/vnd.manifestgen.${kind}+json`,
+    utf8(encode(envelope.signed)),
+  ];
   const head = utf8(`DSSEv1 ${type.length} ${type} ${payload.length} `);
   const message = new Uint8Array(head.length + payload.length);
   message.set(head);
@@ -727,7 +754,8 @@ export async function verifyRoot(data, { previous, verify = previous && previous
  * @param {Keyring} keyring  @param {number} now
  */
 export function checkRootFresh({ root }, now) {
-  if (now >= root.expires) refuse(`root ${root.number} expired on ${day(root.expires)}`, 'root_expired');
+  if (now >= root.expires)
+    refuse(`root ${root.number} expired on ${day(root.expires)}`, 'root_expired');
 }
 
 /**
@@ -752,8 +780,10 @@ export async function verifyManifest(keyring, data, channel) {
   await checkSignatures(keyring, envelope, 'manifest.v1', manifestRole(root, channel));
   const manifest = readManifest(envelope.signed);
   if (manifest.app !== root.app) refuse(`for ${manifest.app}, not ${root.app}`, 'wrong_app');
-  if (manifest.channel !== channel) refuse(`for ${manifest.channel}, not ${channel}`, 'wrong_channel');
-  if (manifest.root > root.number) refuse(`names root ${manifest.root}, not to be had`, 'root_unknown');
+  if (manifest.channel !== channel)
+    refuse(`for ${manifest.channel}, not ${channel}`, 'wrong_channel');
+  if (manifest.root > root.number)
+    refuse(`names root ${manifest.root}, not to be had`, 'root_unknown');
   if (manifest.expires - manifest.issued > root.max_days * 86400_000) {
     refuse(`lives longer than the ${root.max_days} days root allows`, 'lifetime');
   }
@@ -788,7 +818,9 @@ function seenOf(envelope, { sequence, issued }) {
 /** @param {Root} root  @param {string} channel */
 function manifestRole({ roles }, channel) {
   // An entry by name replaces the `*` entry, so a channel can be taken out of those keys' hands.
-  const named = [channel, '*'].map((name) => roles.manifest.find((one) => one.channels.includes(name)));
+  const named = [channel, '*'].map((name) =>
+    roles.manifest.find((one) => one.channels.includes(name)),
+  );
   return named[0] || named[1];
 }
 
@@ -849,7 +881,6 @@ function day(moment) {
 
 /* What a device does: `docs/format.md` section 12. */
 
-
 /**
  * Decide what a device does; `now` is `clock`'s time.
  * @param {Trusted} trusted  @param {Device} device  @param {Memory} memory  @param {number} now
@@ -866,7 +897,10 @@ export function decide({ manifest, releases }, device, memory, now) {
     if (!reason) winner = n;
     return { version: release.version, reason: reason || 'admitted' };
   });
-  const [builtin, floor] = [(device.builtin && nativeVersion(device.builtin)) || '0.0.0', memory.floor];
+  const [builtin, floor] = [
+    (device.builtin && nativeVersion(device.builtin)) || '0.0.0',
+    memory.floor,
+  ];
   const version = memory.running ? memory.running.version : builtin;
   const withdrawn = manifest.withdrawn.includes(version);
   /** @param {string} reason  @returns {Decision} */
@@ -983,7 +1017,10 @@ async function get(url, { fetch, most, patience, cache = 'no-cache' }, progress 
 /** @param {string} from  @param {string} to */
 function samePlace(from, to) {
   const [a, b] = [new URL(from), new URL(to)];
-  return a.origin === b.origin || (a.hostname === b.hostname && a.protocol + b.protocol === 'http:https:');
+  return (
+    a.origin === b.origin ||
+    (a.hostname === b.hostname && a.protocol + b.protocol === 'http:https:')
+  );
 }
 
 /**
@@ -1058,7 +1095,13 @@ const MOST_FAILED = 64; // the oldest is forgotten, or the state would grow for 
 /** @param {State} state  @returns {State} */
 function switched(state) {
   const { staged, running } = state;
-  const after = { ...state, current: staged && staged.ref, running: staged, staged: null, pending: false };
+  const after = {
+    ...state,
+    current: staged && staged.ref,
+    running: staged,
+    staged: null,
+    pending: false,
+  };
   // The same files under another version have nothing new to prove.
   if (staged && running && staged.tree === running.tree) return after;
   return { ...after, confirmed: false, tried: false, previous: running };
@@ -1127,7 +1170,12 @@ class Run {
   async reconcile(current, gone) {
     const { running, staged, previous, confirmed } = this.state;
     if (staged && staged.ref !== current && gone.includes(staged.ref)) {
-      this.state = { ...this.state, failed: failing(this.state, staged), staged: null, pending: false };
+      this.state = {
+        ...this.state,
+        failed: failing(this.state, staged),
+        staged: null,
+        pending: false,
+      };
     }
     if (current === this.state.current) return;
     if (this.state.staged && current === this.state.staged.ref) {
@@ -1188,7 +1236,9 @@ class Run {
 
   /** @param {string | null} ref */
   async release(ref) {
-    return ref === null ? null : this.recall(`release.${ref}`, async (text) => readDocument(utf8(text), LIMITS.release));
+    return ref === null
+      ? null
+      : this.recall(`release.${ref}`, async (text) => readDocument(utf8(text), LIMITS.release));
   }
 
   /* Trust. */
@@ -1215,7 +1265,9 @@ class Run {
     checkFresh(trusted, { seen, now, rootIssued: this.keys.root.issued });
     // Before any download: a blob withheld must not make room for an older manifest.
     await this.store(`manifest.${channel}`, fromUtf8(data));
-    const channels = [...this.state.channels.filter((one) => one !== channel), channel].slice(-MOST_FAILED);
+    const channels = [...this.state.channels.filter((one) => one !== channel), channel].slice(
+      -MOST_FAILED,
+    );
     await this.save({ checked: this.now, looked, channels });
     this.options.emit('accepted', trusted.seen);
     return trusted;
@@ -1258,7 +1310,8 @@ class Run {
     for (const channel of new Set([...this.state.channels, this.channel])) {
       if (!(await this.seen(channel))) await this.kept('remove', `manifest.${channel}`);
     }
-    if (this.state.floor && !(await this.believed(this.state.floor))) await this.save({ floor: null });
+    if (this.state.floor && !(await this.believed(this.state.floor)))
+      await this.save({ floor: null });
   }
 
   /** Return what is remembered of a channel, as far as this root stands behind it. @param {string} channel */
@@ -1287,7 +1340,8 @@ class Run {
     for (const json of [found && found.json, floor]) {
       const release = await this.believed(json);
       if (!json || !release || !release.floor) continue;
-      if (!best || compareVersions(release.floor, best.floor) > 0) best = { floor: release.floor, json };
+      if (!best || compareVersions(release.floor, best.floor) > 0)
+        best = { floor: release.floor, json };
     }
     return best;
   }
@@ -1337,7 +1391,10 @@ class Run {
     /** @type {Staged} */
     const staged = slot ? { ref: slot.ref, via: 'kept', bytes: 0 } : await adapter.stage(plan);
     await this.store(`release.${staged.ref}`, encode(envelope.json));
-    await this.save({ staged: { version: release.version, tree, ref: staged.ref, mandatory }, pending: false });
+    await this.save({
+      staged: { version: release.version, tree, ref: staged.ref, mandatory },
+      pending: false,
+    });
     return staged;
   }
 
@@ -1347,9 +1404,13 @@ class Run {
     const how = { fetch, patience, most: size, cache: /** @type {const} */ ('default') };
     const data = await get(url(blob), how, (loaded) => progress(loaded, size));
     if (!data || data.length < size) {
-      throw new UpdateError('store', `${url(blob)}: ${data ? `ends after ${data.length} bytes` : 'not there'}`);
+      throw new UpdateError(
+        'store',
+        `${url(blob)}: ${data ? `ends after ${data.length} bytes` : 'not there'}`,
+      );
     }
-    if ((await digest(data)) !== blob) refuse(`blob ${blob} has other bytes than were signed`, 'digest');
+    if ((await digest(data)) !== blob)
+      refuse(`blob ${blob} has other bytes than were signed`, 'digest');
     return data;
   }
 
@@ -1391,10 +1452,19 @@ function slots({ running, previous, staged }) {
  * @param {Trusted} trusted  @param {Slot} running  @param {Verdict[]} verdicts  @returns {Install | null}
  */
 function repair({ manifest, releases }, running, verdicts) {
-  const n = releases.findIndex((one) => !(one instanceof Error) && one.tree.digest === running.tree);
+  const n = releases.findIndex(
+    (one) => !(one instanceof Error) && one.tree.digest === running.tree,
+  );
   if (n < 0) return null;
   const release = /** @type {Release} */ (releases[n]);
-  return { action: 'install', release, envelope: manifest.offers[n].release, patch: null, mandatory: false, verdicts };
+  return {
+    action: 'install',
+    release,
+    envelope: manifest.offers[n].release,
+    patch: null,
+    mandatory: false,
+    verdicts,
+  };
 }
 
 /* The updater. */
