@@ -63,10 +63,11 @@ describe('canonical JSON', () => {
 
 describe('where WebCrypto is missing', () => {
   const real = Object.getOwnPropertyDescriptor(globalThis, 'crypto');
-  const without = (value) => Object.defineProperty(globalThis, 'crypto', { value, configurable: true });
+  const without = (value) =>
+    Object.defineProperty(globalThis, 'crypto', { value, configurable: true });
   afterEach(() => Object.defineProperty(globalThis, 'crypto', real));
 
-  for (const [name, crypto] of Object.entries({ 'crypto': undefined, 'crypto.subtle': {} })) {
+  for (const [name, crypto] of Object.entries({ crypto: undefined, 'crypto.subtle': {} })) {
     it(`without ${name} a clear error says so`, async () => {
       const world = new World();
       world.publish('1.4.2');

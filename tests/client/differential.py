@@ -92,7 +92,7 @@ _BYTES = [
     b"\\u0061",
     b"\xef\xbb\xbf",
 ]
-_TEXTS = ["constructor", "__proto__", "signed", "a", "A", "\x00", "\x7f", "ü"]
+_NAMES = ["constructor", "a", "native", "platforms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,9 +378,7 @@ def _bent(chance: random.Random, document: JsonObject) -> JsonObject:
             case 1 if isinstance(holder, list):
                 holder.extend([holder[name]] * chance.choice([1, 16, 64]))
             case 1:
-                holder[chance.choice(_TEXTS[:1] + ["a", "native", "platforms"])] = chance.choice(
-                    _ODD
-                )
+                holder[chance.choice(_NAMES)] = chance.choice(_ODD)
             case 2 if isinstance(holder[name], str):
                 at = chance.randint(0, len(holder[name]))
                 holder[name] = (
@@ -407,7 +405,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _signed(signed: JsonObject, kind: Kind, by: Iterable[TestKey]) -> bytes:
-    """Sign a bent document; where it has no canonical form, leave the lists out that spoil it."""
+    """Sign a bent document; one without a canonical form goes unsigned."""
     try:
         return envelope(signed, kind, by).encode()
     except FormatError:
