@@ -30,6 +30,7 @@ Known sad paths:
 import errno
 import io
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 _LOCK = ".manifestgen-lock"
 _TEMP = ".manifestgen-tmp"
+_CLAIM = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -298,9 +300,12 @@ class DirectoryStore:
         if self._swept:
             return
         self._swept = True
+        temp = self._root / _TEMP
+        if temp.is_symlink():
+            raise _is_link(temp)  # else files would be swept that are nobody's leftovers
         with suppress(FileNotFoundError, NotADirectoryError):
-            for claim in list((self._root / _TEMP).iterdir()):
-                if not claim.suffix:
+            for claim in list(temp.iterdir()):
+                if _CLAIM.fullmatch(claim.name):
                     _remove_if_stale(claim)
 
     # Small change
