@@ -211,10 +211,10 @@ class _History:
                     return found
         return _verified(self._audit, self._keyring, name, data, self._channel, number=number)
 
-    def _candidates(self, number: int) -> list[int]:
+    def _candidates(self, number: int) -> Sequence[int]:
         if self._audit.listing is not None:
             return [older for older in reversed(self._numbers()) if older < number]
-        return list(range(number - 1, 0, -1))
+        return range(number - 1, 0, -1)  # no list: a stolen key signs any number it likes
 
     def _check_rest(self) -> None:
         """Judge listed manifests that nothing leads to, such as those of another copy."""

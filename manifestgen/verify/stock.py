@@ -60,4 +60,6 @@ def _base(data: bytes, path: str) -> str | None:
     url = found.get("url") if isinstance(found, dict) else None
     if not isinstance(url, str) or not url.endswith(path) or not _BASE.fullmatch(url):
         return None
+    if not url.isprintable():  # it is going to be shown, and a terminal would obey it
+        return None
     return url.removesuffix(path)
