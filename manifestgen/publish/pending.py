@@ -63,6 +63,7 @@ def gather(
     signers: list[Signer],
     *,
     again: Envelope | None = None,
+    dry_run: bool = False,
 ) -> Envelope:
     """Sign a release, with what others have signed of it already.
 
@@ -71,6 +72,7 @@ def gather(
     Raises:
         KeyUseError: signatures are still missing; the release waits in a file for them.
         UsageError: another build waits there under this version.
+        VerificationError: what waits there was changed on its way.
     """
     path = release_path(settings, release.version)
     envelope = again or Envelope((), release.to_json())
@@ -85,13 +87,25 @@ def gather(
                 f"{path} holds something else for {release.version}",
                 hint="delete that file if it is not wanted any more",
             )
+        # Devices that lost their state take a release's time for the earliest it can be.
+        if waiting.issued > release.issued:
+            raise VerificationError(
+                f"{path} says it was issued on {waiting.issued:%Y-%m-%d %H:%M} UTC, still to come",
+                code="future",
+                hint="do not sign it; delete that file, and run the same command again",
+            )
     signed = sign(envelope, Kind.RELEASE, signers)
     have = {one.keyid for one in signed.signatures} & set(role.keys)
     if len(have) >= role.threshold:
         return signed
+    lacking = (
+        f"release {release.version} has {len(have)} of the {role.threshold} signatures it needs"
+    )
+    if dry_run:
+        raise KeyUseError(lacking, hint="without --dry-run it is kept for the others to sign")
     keep_pending(path, signed)
     raise KeyUseError(
-        f"release {release.version} has {len(have)} of the {role.threshold} signatures it needs",
+        lacking,
         hint=f"have it signed with `manifestgen keys sign {path}`, then run the same command again",
     )
 

@@ -138,7 +138,7 @@ def publish(
             floor = _floor(site, head, request)
             terms = Terms(request.version, request.audience, floor, request.notes)
             made = sealed.release(terms, sealing, now)
-            envelope = gather(settings, made, release_role, release_signers)
+            envelope = gather(settings, made, release_role, release_signers, dry_run=dry_run)
             release = Release.from_json(envelope.signed)
         planned = _Plan(_offer(request, envelope, release), release, known=existing is not None)
         planned.is_news(head)  # what must be refused is refused before anything is written
@@ -146,7 +146,8 @@ def publish(
         written = _store_bundle(store, release, sealed)
     if not existing:
         _store_release(site, release, envelope)
-        forget_pending(settings, release)
+        if not dry_run:  # what others have signed is still needed
+            forget_pending(settings, release)
     done = commit(site, request.channel, manifest_keys, now=now, plan=planned)
     sequence = done.head.manifest.sequence
     return Published(

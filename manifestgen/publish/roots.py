@@ -122,6 +122,13 @@ def propose(
                 f"{path} holds another root {new.number}, and waits for signatures",
                 hint="have it signed first, or delete that file if it is not wanted any more",
             )
+        if waiting.issued > now or waiting.expires != waiting.issued + ROOT_LIFETIME:
+            raise VerificationError(
+                f"{path} is valid from {waiting.issued:%Y-%m-%d} to {waiting.expires:%Y-%m-%d},"
+                " which is not what was asked for",
+                code="future",
+                hint="do not sign it; delete that file, and run the same command again",
+            )
     return _accept_or_keep(settings, chain, path, _signed(path, envelope, old, signers))
 
 
@@ -142,7 +149,8 @@ def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> P
 
 def difference(old: Root, new: Root) -> list[str]:
     """Say in lines what a new root changes, for people to read before they sign."""
-    lines = [f"root {old.number} → root {new.number}, valid until {new.expires:%Y-%m-%d}"]
+    valid = f"valid from {new.issued:%Y-%m-%d} until {new.expires:%Y-%m-%d}"
+    lines = [f"root {old.number} → root {new.number}, {valid}"]
     before, after = set(old.key_map()), set(new.key_map())
     lines += [f"  + key {_short(key)} ({new.key_map()[key].algorithm})" for key in after - before]
     lines += [f"  - key {_short(key)}" for key in before - after]
