@@ -76,17 +76,20 @@ class Story:
             assert program in {"cp", "rm"}
             subprocess.run(words, cwd=self.folder, check=True)
             return ""
-        said = StringIO()
+        data, talk = StringIO(), StringIO()
         time = {"SOURCE_DATE_EPOCH": str(int(self.now.timestamp()))}
-        # Data first, then talk, as a page reads best: the two are separate streams.
-        talk = StringIO()
-        with patch.dict(os.environ, time), chdir(self.folder):
-            with redirect_stdout(said), redirect_stderr(talk):
-                code = main(arguments)
-        text = said.getvalue() + talk.getvalue()
-        if "set up" in talk.getvalue():
-            text = talk.getvalue() + said.getvalue()
-        return text + (f"[exit {code}]\n" if code else "")
+        with (
+            patch.dict(os.environ, time),
+            chdir(self.folder),
+            redirect_stdout(data),
+            redirect_stderr(talk),
+        ):
+            code = main(arguments)
+        # Two streams; what is told first on a terminal is told first here.
+        streams = [data.getvalue(), talk.getvalue()]
+        if words[1] == "publish":
+            streams.reverse()
+        return "".join(streams) + (f"[exit {code}]\n" if code else "")
 
     def _compare(self, command: str, said: str, real: str) -> None:
         new: set[str] = set()
