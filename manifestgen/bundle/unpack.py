@@ -8,10 +8,12 @@ folder visible, after `unpack` has returned and the tree is the one that was exp
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from manifestgen.core.archive import Entry, inflate, read_members
+from manifestgen.core.archive import CHUNK, inflate, read_members
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.tree import Digest, File, Tree
 from manifestgen.errors import Error, UsageError
@@ -32,17 +34,50 @@ def unpack(file: BinaryIO, into: Path, *, limit: int = LIMITS.bundle_bytes) -> T
         Error: the disk is full, or another reason why the folder cannot be written.
     """
     entries = read_members(file, limit=limit)
+    with filling(into, [entry.path for entry in entries]):
+        return Tree.of([write(into, (entry.path,), inflate(file, entry))[0] for entry in entries])
+
+
+@contextmanager
+def filling(into: Path, paths: Sequence[str]) -> Iterator[None]:
+    """Make a folder with all the folders that files of these checked paths need.
+
+    On leaving, the files must be there, and everything is on disk; on failure the folder is gone.
+    """
     _make(into)
     try:
-        _make_folders(into, entries)
-        tree = Tree.of([_write(file, entry, into) for entry in entries])
-        _sync(into, entries)
+        for folder in _folders(paths):
+            (into / folder).mkdir()
+        yield
+        _sync(into, paths)
     except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
         if isinstance(error, OSError):
             raise _failed(into, error) from error
         raise
-    return tree
+
+
+def write(into: Path, paths: Sequence[str], chunks: Iterable[bytes]) -> list[File]:
+    """Write one content under each of some names, none of which may be there yet."""
+    first, *others = paths
+    made = [_write(into, first, chunks)]
+    # One after the other: there may be more names than files that can be open.
+    return made + [_write(into, path, _read(into / first)) for path in others]
+
+
+def _write(into: Path, path: str, chunks: Iterable[bytes]) -> File:
+    digest, size = hashlib.sha256(), 0
+    with os.fdopen(os.open(into / path, _FLAGS, 0o644), "wb") as target:
+        for chunk in chunks:
+            digest.update(chunk)
+            size += target.write(chunk)
+    return File(path, Digest(digest.hexdigest()), size)
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
 
 
 def _make(into: Path) -> None:
@@ -55,26 +90,12 @@ def _make(into: Path) -> None:
         raise UsageError(f"{into} is not empty", hint="name a folder that is not there yet")
 
 
-def _make_folders(into: Path, entries: tuple[Entry, ...]) -> None:
-    for folder in _folders(entries):
-        (into / folder).mkdir()
-
-
-def _write(file: BinaryIO, entry: Entry, into: Path) -> File:
-    digest = hashlib.sha256()
-    with os.fdopen(os.open(into / entry.path, _FLAGS, 0o644), "wb") as target:
-        for chunk in inflate(file, entry):
-            digest.update(chunk)
-            target.write(chunk)
-    return File(entry.path, Digest(digest.hexdigest()), entry.size)
-
-
-def _sync(into: Path, entries: tuple[Entry, ...]) -> None:
+def _sync(into: Path, paths: Sequence[str]) -> None:
     """Wait for the disk once all is written: by then most of it has arrived."""
-    for entry in entries:
-        _fsync(into / entry.path, os.O_RDWR)
+    for path in paths:
+        _fsync(into / path, os.O_RDWR)
     if os.name == "posix":  # elsewhere folders cannot be synced
-        for folder in ("", *_folders(entries)):
+        for folder in ("", *_folders(paths)):
             _fsync(into / folder, os.O_RDONLY)
 
 
@@ -86,14 +107,14 @@ def _fsync(path: Path, flags: int) -> None:
         os.close(handle)
 
 
-def _folders(entries: tuple[Entry, ...]) -> list[str]:
+def _folders(paths: Sequence[str]) -> list[str]:
     """Return every folder above the files, each after the one it is in."""
     folders: set[str] = set()
-    for entry in entries:
-        end = entry.path.rfind("/")
-        while end > 0 and entry.path[:end] not in folders:
-            folders.add(entry.path[:end])
-            end = entry.path.rfind("/", 0, end)
+    for path in paths:
+        end = path.rfind("/")
+        while end > 0 and path[:end] not in folders:
+            folders.add(path[:end])
+            end = path.rfind("/", 0, end)
     return sorted(folders)
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from manifestgen.bundle.patched import apply_patch
 from manifestgen.bundle.unpack import unpack
 from manifestgen.core import capgo
-from manifestgen.core.cipher import ContentKey, decrypt
+from manifestgen.core.cipher import ContentKey, decrypt, payload_key
 from manifestgen.core.manifest import Patch
 from manifestgen.core.release import Payload, Release
 from manifestgen.core.tree import Digest, Tree
@@ -81,7 +82,47 @@ class WholeBundle:
             return unpack(file, into, limit=job.release.tree.size)
 
 
-WAYS: Final[tuple[Way, ...]] = (WholeBundle(),)
+@dataclass(frozen=True, slots=True)
+class FromRunning:
+    """A patch from the release that runs, where there is one and it is worth it."""
+
+    name: str = "patch"
+
+    def payload(self, job: Job) -> Payload | None:
+        """Return the patch, unless the bundle is as small."""
+        if job.patch is None or job.patch.payload.size >= job.release.bundle.size:
+            return None
+        return job.patch.payload
+
+    def key(self, job: Job, content: ContentKey) -> ContentKey:
+        """Derive the patch's key."""
+        return (
+            content
+            if job.patch is None
+            else payload_key(content, kind="patch", base=job.patch.base)
+        )
+
+    def build(self, job: Job, plain: Path, into: Path) -> Tree:
+        """Apply the patch to the base as it is on disk; it must still be what was installed."""
+        base = job.home.bundle(job.patch.base) if job.patch else into
+        try:
+            tree = files.tree_of(base)
+        except OSError as error:
+            raise VerificationError(
+                f"the base of the patch cannot be read: {error.strerror or error}", code="patch"
+            ) from error
+        with plain.open("rb") as file:
+            return apply_patch(
+                file,
+                base,
+                tree,
+                into,
+                target=job.release.tree.digest,
+                limit=job.release.tree.size,
+            )
+
+
+WAYS: Final[tuple[Way, ...]] = (FromRunning(), WholeBundle())
 """Cheapest first."""
 
 
