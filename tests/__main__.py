@@ -36,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
             missing = _finish("Python packages", environment.make)
         except environment.SetupError as error:
             return _refuse(str(error))
+        if "--full" in arguments:
+            missing |= _finish("fuzzer", environment.add_fuzzer)
         # These mostly wait for the network, while the linters use the processor.
         packages = pool.submit(_install_node_packages)
         fetched = pool.submit(builds.fetch, heavy="--full" in arguments)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.tools import cache, parts
 from tests.tools.process import reason, run
@@ -47,6 +48,12 @@ def make() -> dict[str, str]:
         if not missing:
             _STAMP.write_text(_key())
     return missing
+
+
+def add_fuzzer() -> dict[str, str]:
+    """Install what `tests.fuzz` needs; return it if it cannot be had here."""
+    done = _pip(_groups()["fuzz"])
+    return {"fuzzer": reason(done)} if done.returncode else {}
 
 
 def _is_current() -> bool:
@@ -95,13 +102,19 @@ def _install() -> dict[str, str]:
 
 def _requirements() -> tuple[list[str], list[str]]:
     """Return the names of the test group, and the project's extras."""
+    return _groups()["test"], list(_declared()["project"].get("optional-dependencies", {}))
+
+
+def _groups() -> dict[str, list[str]]:
+    # Read here and not by `pip install --group`, which old pips do not know.
+    groups: dict[str, list[str]] = _declared()["dependency-groups"]
+    return groups
+
+
+def _declared() -> dict[str, Any]:
     import tomllib  # Python 3.11: imported after the version has been looked at
 
-    # Read here and not by `pip install --group`, which old pips do not know.
-    declared = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))
-    return declared["dependency-groups"]["test"], list(
-        declared["project"].get("optional-dependencies", {})
-    )
+    return tomllib.loads(_PROJECT.read_text(encoding="utf-8"))
 
 
 def _pip(arguments: list[str]) -> subprocess.CompletedProcess[str]:
