@@ -22,8 +22,9 @@ from manifestgen.signers.interface import sign
 from manifestgen.stores.names import history_name
 
 _TRIES = 20
-# No publisher gets there, and a stolen key that did must not take us along: sequences end at 2**53.
-_FAR = 2**48
+# No publisher gets so far between two runs of ours, and a stolen key that did must not take us
+# along, again and again: sequences end at 2**53.
+_FAR = 2**44
 
 Plan: TypeAlias = Callable[[Head | None, Manifest], Manifest | None]
 """Given the head and a manifest that only renews it, return what to publish; `None`: nothing."""
@@ -62,7 +63,7 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
     for _ in range(_TRIES):
         tip = site.tip(channel, mark=mark)
         head = tip.head
-        manifest = plan(head, _following(site, channel, tip, now))
+        manifest = plan(head, _following(site, channel, tip, mark, now))
         if manifest is None:
             if head is None:
                 raise UsageError(f"channel {channel} has no manifest yet")
@@ -89,19 +90,16 @@ def _remember(site: Site, head: Head) -> None:
         raise_high_water(site.settings, head.manifest.channel, head.manifest.sequence)
 
 
-def _following(site: Site, channel: str, tip: Tip, now: datetime) -> Manifest:
+def _following(site: Site, channel: str, tip: Tip, mark: int, now: datetime) -> Manifest:
     """Return the manifest that follows: the same offers, a new number and new times."""
     root, head = site.chain.keyring.root, tip.head
-    if tip.following >= _FAR:
-        raise VerificationError(
-            f"{channel} is at manifest {tip.following - 1}, which no publisher reaches",
-            code="history",
-            hint="its manifest key was stolen: put another in its place with `manifestgen keys"
-            " rotate`, where .manifestgen/keys/sequences.json is",
-        )
+    if tip.following - mark >= _FAR:
+        raise _stolen(f"{channel} is at manifest {tip.following - 1}, which no publisher reaches")
     lifetime = min(site.settings.channel_settings(channel).expires, root.lifetime)
     # Time never goes back, unless a key since revoked set it.
     issued = max(now, head.manifest.issued) if head and not head.outdated else now
+    if issued.year == datetime.max.year:
+        raise _stolen(f"{channel} was issued in the year {issued.year}")
     blank = Manifest(
         app=root.app,
         channel=channel,
@@ -116,6 +114,15 @@ def _following(site: Site, channel: str, tip: Tip, now: datetime) -> Manifest:
     old = head.manifest
     offers = tuple(_resigned(site, offer) for offer in old.offers)
     return replace(blank, offers=offers, withdrawn=old.withdrawn, paused=old.paused)
+
+
+def _stolen(what: str) -> VerificationError:
+    return VerificationError(
+        what,
+        code="history",
+        hint="its manifest key was stolen: put another in its place with `manifestgen keys"
+        " rotate`, where .manifestgen/keys/sequences.json is",
+    )
 
 
 def _resigned(site: Site, offer: Offer) -> Offer:
