@@ -115,20 +115,21 @@ class Run:
             self.progress(size)
 
         slot = Running(release.version, release.tree.digest)
+        floored = self.trust.floored()  # before the envelope beside the same files is replaced
         if self.home.holds(slot.tree):
             self.home.save_release(slot.tree, envelope)
         else:
             staged = stage(job, count)
             self.home.settle(staged.folder, slot.tree, envelope)
             via = staged.via
-        self.trust.save(replace(self.state, staged=slot))
+        self.trust.save(replace(floored, staged=slot))
         self._switch(replace(self.state.switched(), channel=self.channel))
         self.tidy()
         return via, transferred
 
     def reset(self) -> None:
         """Go back to the built-in app."""
-        self._switch(replace(self.state.without_release(), channel=self.channel))
+        self._switch(replace(self.trust.floored().without_release(), channel=self.channel))
         self.tidy()
 
     def stay(self) -> None:

@@ -61,6 +61,20 @@ class Trust:
         floors = [one.floor for one in (confirmed, stored) if one and one.floor]
         return max(floors, default=None)
 
+    def floored(self) -> State:
+        """Return the state with what runs as the holder of the floor, if it counts and is higher.
+
+        Before what runs is left: it may have been confirmed without `confirm`, by the files it
+        shares with the release before it, or because a damaged state knew no better.
+        """
+        slot = self.state.running
+        release, held = self.running(), self.believed(self.state.floor)
+        if slot is None or not self.state.confirmed or release is None or release.floor is None:
+            return self.state
+        if held and held.floor and held.floor >= release.floor:
+            return self.state
+        return replace(self.state, floor=self.home.release(slot.tree))
+
     def running(self) -> Release | None:
         """Return the release that runs, if the root of today stands behind it."""
         slot = self.state.running
