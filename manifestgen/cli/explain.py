@@ -103,7 +103,8 @@ def _decision(trusted: "TrustedManifest", decision: "Decision") -> Output:
         action, data = "reset", {}
         text = "goes back to the app as built: what it runs is withdrawn"
     full = {"action": action, **data, "offers": verdicts, "sequence": trusted.manifest.sequence}
-    return Output(full, f"{table(rows)}\nthe device {text}")
+    reasons = f"{table(rows)}\n" if verdicts else ""
+    return Output(full, f"{reasons}the device {text}")
 
 
 def _now(*, mandatory: bool) -> str:

@@ -82,6 +82,8 @@ def test_withdrawn_with_nothing_left_it_resets(shop: Publisher) -> None:
 def test_paused_it_keeps_what_it_runs(shop: Publisher) -> None:
     shop.does("channel pause")
     assert asked(shop, id=INSIDE)["reason"] == "paused"
+    said = shop.does("explain")
+    assert said.out == "the device keeps what it runs: the channel is paused\n"
 
 
 def test_platforms_and_native_versions(shop: Publisher) -> None:
