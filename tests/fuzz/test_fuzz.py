@@ -26,7 +26,7 @@ def test_odd_input_is_refused_as_it_should_be(reader: int, data: bytes) -> None:
     one_input(bytes([reader]) + data)
 
 
-@pytest.mark.parametrize("runs", [2_000, pytest.param(200_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("runs", [20_000, pytest.param(1_000_000, marks=pytest.mark.full)])
 def test_the_fuzzer_finds_nothing(tmp_path: Path, runs: int) -> None:
     if find_spec("atheris") is None:
         raise Missing("atheris, which `python3 -m tests.full` installs where it can")
