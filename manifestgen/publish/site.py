@@ -108,13 +108,17 @@ class Site:
         return self.tip(channel, mark=mark).head
 
     def channels(self) -> list[str]:
-        """Return the channels that have a manifest."""
+        """Return the channels that have a manifest, or had one: history is never deleted."""
         named = {name for entry in self.chain.keyring.root.manifest for name in entry.channels}
         known = {*named, *self.settings.channels, self.settings.channel, *self.store.folders()}
         return sorted(
             name
             for name in known
-            if is_channel(name) and self.store.size(manifest_name(name)) is not None
+            if is_channel(name)
+            and any(
+                self.store.size(one) is not None
+                for one in (manifest_name(name), history_name(name, 1))
+            )
         )
 
     def release(self, version: Version) -> tuple[Envelope, Release] | None:
