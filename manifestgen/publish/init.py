@@ -13,7 +13,14 @@ from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.release import Scheme
 from manifestgen.core.root import ANY_CHANNEL, Delegation, Role, Root
 from manifestgen.errors import KeyUseError
-from manifestgen.publish.keyfiles import NewKeys, check_outside, create_keys, key_paths, relative
+from manifestgen.publish.keyfiles import (
+    NewKeys,
+    check_outside,
+    create_keys,
+    key_paths,
+    named_paths,
+    relative,
+)
 from manifestgen.publish.trust import save_root, write_file
 from manifestgen.signers import Ask, Signer, load_signer, load_wrapper
 from manifestgen.signers.interface import sign
@@ -61,7 +68,7 @@ def init(settings: Settings, *, now: datetime, ask: Ask, ci: bool) -> Made:
         UsageError: the keys would lie inside the site.
     """
     paths = key_paths(settings)
-    check_outside(settings, paths)
+    check_outside(settings, named_paths(settings))
     if (settings.root_folder / "1.json").exists():
         return Made((), ())
     if ci:

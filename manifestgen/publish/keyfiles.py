@@ -214,6 +214,14 @@ def key_paths(settings: Settings) -> list[Path]:
     return [file.path for file in _planned(settings, NewKeys())]
 
 
+def named_paths(settings: Settings) -> list[Path]:
+    """Return the files that any setting names as a key, those of other roles and channels too."""
+    uris = [*settings.root_keys, *settings.release_keys, *settings.manifest_keys]
+    uris += [settings.capgo_key, settings.content_key]
+    uris += [uri for channel in settings.channels.values() for uri in channel.keys]
+    return [settings.folder / uri[5:] for uri in uris if uri.startswith("file:")]
+
+
 def check_outside(settings: Settings, paths: list[Path]) -> None:
     """Raise `UsageError` if a key lies in the site, or would."""
     if "://" in settings.site:
