@@ -21,6 +21,7 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 CONFIG = """\
 app = "com.example.shop"
 scheme = "none"
+patches = 0
 [channels.production]
 expires = "30d"
 [channels.nightly]

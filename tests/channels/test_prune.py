@@ -66,7 +66,7 @@ def test_the_last_releases_stay_and_the_others_go(publisher: Publisher) -> None:
 
 
 def test_how_many_stay_is_set_in_the_project(publisher: Publisher) -> None:
-    publisher.configure('app = "com.example.shop"\nscheme = "none"\nkeep = 4\n')
+    publisher.configure('app = "com.example.shop"\nscheme = "none"\npatches = 0\nkeep = 4\n')
     blobs = releases(publisher, *FIVE)
     publisher.later(days=200)
     publisher.does("refresh")
@@ -136,7 +136,8 @@ def test_releases_count_after_their_keys_were_rotated(publisher: Publisher) -> N
     key = publisher.data("keys list")["keys"][0]["keyid"]
     publisher.does(f"keys rotate {key[:12]} --to file:new/signing.pem")
     publisher.configure(
-        'app = "com.example.shop"\nscheme = "none"\n[keys]\nroot = "file:new/signing.pem"\n'
+        'app = "com.example.shop"\nscheme = "none"\npatches = 0\n'
+        '[keys]\nroot = "file:new/signing.pem"\n'
     )
     publisher.later(days=200)
     publisher.does("refresh")
