@@ -219,7 +219,8 @@ def _still_good(desk: Desk, earlier: Head) -> Iterator[tuple[Offer, Release]]:
         with suppress(VerificationError, UsageError):
             if once:
                 envelope, release = _stored_release(desk, once.version)
-                yield replace(offer, release=envelope), release
+                patches = _present(desk, offer.patches)
+                yield replace(offer, release=envelope, patches=patches), release
 
 
 def _terms_there(desk: Desk, head: Head | None, envelope: Envelope, version: Version) -> Offer:
