@@ -46,7 +46,7 @@ def _list(session: Session, *, site: Site = None) -> Output:
 
     Example: manifestgen channel list
     """
-    desk = _desk(session, session.settings(site=site))
+    desk = _desk(session, session.settings(site=site), dry_run=True)
     found = [_described(desk, name) for name in desk.site.channels()]
     rows = [["channel", "manifest", "offers", "expires"]]
     for one in found:
@@ -62,7 +62,7 @@ def _show(session: Session, *, site: Site = None, channel: ChannelName = None) -
     Example: manifestgen channel show --channel beta
     """
     settings = session.settings(site=site, channel=channel)
-    desk = _desk(session, settings)
+    desk = _desk(session, settings, dry_run=True)
     one = _described(desk, settings.channel)
     _warn_stale(session, desk, settings.channel)
     lines = [
@@ -261,7 +261,7 @@ def _refresh(
     from manifestgen.publish.channels import refresh
 
     settings = session.settings(site=site, channel=channel)
-    desk = _desk(session, settings)
+    desk = _desk(session, settings, dry_run=check)
     names = [settings.channel] if channel else desk.site.channels()
     if not names:
         raise UsageError("nothing is published yet", hint="run `manifestgen publish DIR`")
@@ -297,7 +297,7 @@ def _prune(
     from manifestgen.publish.prune import prune
 
     settings = session.settings(site=site)
-    desk = _desk(session, settings)
+    desk = _desk(session, settings, dry_run=dry_run)
     done = prune(
         desk.site,
         keep=keep or settings.keep,

@@ -29,3 +29,18 @@ def test_prune_keeps_what_a_channel_without_its_manifest_needs(project: Project)
     project.does("prune", "--grace", "0")
     assert snapshot(project.site / "blobs") == blobs
     assert project.offered() == ["1.0.0"]
+
+
+@pytest.mark.parametrize(
+    "command", ["channel list", "channel show", "refresh --check", "prune --dry-run", "explain"]
+)
+def test_what_only_looks_writes_nothing_not_even_what_is_left_to_finish(
+    project: Project, command: str
+) -> None:
+    live = project.site / "production/manifest.json"
+    before = live.read_bytes()
+    project.does("refresh")
+    live.write_bytes(before)
+    known = snapshot(project.folder)
+    project.does(*command.split())
+    assert snapshot(project.folder) == known
