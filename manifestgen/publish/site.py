@@ -156,7 +156,8 @@ class Site:
             if stored and sha256(stored.data) == manifest.previous:
                 linked = self.chain.keyring.linked(stored.data, manifest.previous)
                 return Head(linked, stored.data)
-            altered = altered or (name if stored else None)
+            if stored and sequence == manifest.sequence - 1:
+                altered = name
         if altered:
             raise VerificationError(
                 f"{altered} is not what manifest {manifest.sequence} names as its previous",
