@@ -99,6 +99,7 @@ class Site:
         elif current:
             self._check_in_history(current, channel)
         tip = self._ahead(current, channel, mark)
+        self._check_not_stale(tip, channel, mark)
         if tip.head and (stored is None or tip.head.data != stored.data):
             self.publish_head(tip.head)
         return tip
@@ -262,6 +263,20 @@ class Site:
             else:
                 self._check_follows(later, head)
                 head, following = later, following + 1
+
+    def _check_not_stale(self, tip: Tip, channel: str, mark: int) -> None:
+        """Refuse a web server that shows less than was signed here; a folder may be a backup.
+
+        A stale or hostile cache would have us sign anew what was withdrawn since.
+        """
+        shown = tip.head.manifest.sequence if tip.head else 0
+        if shown < mark and self.store.location.startswith(("http://", "https://")):
+            raise VerificationError(
+                f"{self.store.location} shows manifest {shown} of {channel};"
+                f" {mark} was signed here",
+                code="replay",
+                hint="a cache may be behind: try again later, or publish into a copy of the site",
+            )
 
     def _check_follows(self, later: Head, head: Head | None) -> None:
         if later.manifest.previous != (head.digest if head else None):
