@@ -50,4 +50,7 @@ addSwitch();
 show().then(() => {
   // Tells the updater of a native shell that this version starts; unheard, the shell goes back to the last one.
   window.Capacitor?.Plugins?.CapacitorUpdater?.notifyAppReady();
+  return import("./update.js").then(({ startUpdates }) =>
+    startUpdates(document.getElementById("update-status")),
+  );
 });
