@@ -34,6 +34,7 @@ _FILES = {
     "keys": "keys",
     "bundle": "bundle",
     "server": "server",
+    "client": "client",
 }
 
 
