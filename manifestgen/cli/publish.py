@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from manifestgen.core.manifest import Rollout
     from manifestgen.core.version import Version
     from manifestgen.publish import CapgoZip, Published, Request
+    from manifestgen.publish.patches import Made
 
 _CAPGO_ZIP = "Instead of DIR: a zip that Capgo's CLI encrypted."
 
@@ -52,6 +53,10 @@ def _publish(
     notes: Annotated[
         str, typer.Option(metavar="TEXT|@FILE", help="Release notes, at most 512 bytes.")
     ] = "",
+    patches: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=16, help="Patches from N earlier releases; 0: none."),
+    ] = None,
     scheme: Annotated[
         str | None, typer.Option(metavar="S", help="capgo, or none to leave bundles readable.")
     ] = None,
@@ -85,6 +90,8 @@ def _publish(
     settings = session.settings(site=site, channel=channel, base_url=base_url)
     if scheme is not None:
         settings = replace(settings, scheme=_scheme(scheme))
+    if patches is not None:
+        settings = replace(settings, patches=patches)
     source = _source(settings, folder, capgo_zip, iv_session_key, checksum)
     request = Request(
         source=source,
@@ -119,6 +126,7 @@ def _publish(
             dry_run=dry_run,
         )
     seconds = round(time.perf_counter() - started, 3)
+    session.say(*(f"note: {note}" for note in done.patched.notes))
     if settings.base_url is None:
         session.say(
             "note: capgo.json was not written; stock Capgo plugins need `base_url` to be set", ""
@@ -209,10 +217,26 @@ def _data(done: "Published", seconds: float) -> dict[str, object]:
             "reused": done.blobs_reused,
             "bytes": done.blob_bytes,
         },
-        "patches": [],
+        "patches": [_patch(one) for one in done.patched.patches],
         "changed": done.changed,
         "seconds": seconds,
+        "notes": list(done.patched.notes),
     }
+
+
+def _patch(made: "Made") -> dict[str, object]:
+    payload = made.patch.payload
+    fields: dict[str, object] = {
+        "from": str(made.version),
+        "bytes": payload.size,
+        "blob": payload.blob,
+    }
+    return fields if made.seconds is None else {**fields, "seconds": made.seconds}
+
+
+def _patches(done: "Published") -> list[str]:
+    patches = [f"{one.patch.payload.size:,} from {one.version}" for one in done.patched.patches]
+    return [f"  patches   {', '.join(patches)}"] if patches else []
 
 
 def _text(
@@ -237,5 +261,6 @@ def _text(
             f"{verb} {what} to {done.channel} in {seconds:.2f} s",
             f"  manifest  {settings.site}/{done.channel}/manifest.json, number {done.sequence}",
             f"  bundle    {done.blob_bytes:,} bytes, {sealed}{again}",
+            *_patches(done),
         ]
     )

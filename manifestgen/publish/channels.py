@@ -16,9 +16,11 @@ from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest, Offer, Patch, Ramp, Rollout
 from manifestgen.core.release import Release
 from manifestgen.core.version import Version
-from manifestgen.errors import UsageError, VerificationError
+from manifestgen.errors import KeyUseError, UsageError, VerificationError
 from manifestgen.publish.commit import Committed, Plan, commit
+from manifestgen.publish.keyfiles import capgo_public
 from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
+from manifestgen.publish.patches import patches_for
 from manifestgen.publish.publish import load_keys
 from manifestgen.publish.site import LOOK_BACK, Head, Site
 from manifestgen.publish.trust import high_water, load_roots
@@ -149,6 +151,7 @@ def promote(desk: Desk, channel: str, version: Version, rollout: Rollout) -> Com
     if versions(head)[:1] == [version]:
         return roll_out(desk, channel, rollout.share, None)
     offer = replace(_terms_there(desk, head, envelope, version), rollout=rollout)
+    offer = replace(offer, patches=_patches(desk, head, release, offer.patches))
 
     def plan(head: Head | None, following: Manifest) -> Manifest | None:
         offers = tuple(on_top(offer, release, pairs(head)))
@@ -236,6 +239,20 @@ def _terms_there(desk: Desk, head: Head | None, envelope: Envelope, version: Ver
 def _present(desk: Desk, patches: tuple[Patch, ...]) -> tuple[Patch, ...]:
     size = desk.site.store.size
     return tuple(one for one in patches if size(blob_name(one.payload.blob)) == one.payload.size)
+
+
+def _patches(
+    desk: Desk, head: Head | None, release: Release, there: tuple[Patch, ...]
+) -> tuple[Patch, ...]:
+    """Return patches from what this channel's devices may run, and those there were."""
+    public = None
+    if release.capgo:
+        with suppress(KeyUseError):  # then only those made before
+            public = capgo_public(desk.settings, desk.ask)
+    by_base = {patch.base: patch for patch in there}
+    found = patches_for(desk.site, head, release, public=public).payloads()
+    by_base |= {patch.base: patch for patch in found}
+    return tuple(by_base.values())[: LIMITS.patches]
 
 
 def _sorted(withdrawn: set[Version]) -> tuple[Version, ...]:

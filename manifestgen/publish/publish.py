@@ -26,6 +26,7 @@ from manifestgen.errors import ConflictError, UsageError, VerificationError
 from manifestgen.publish.commit import commit, manifest_signers
 from manifestgen.publish.keyfiles import capgo_public, check_installed
 from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
+from manifestgen.publish.patches import Patched, patches_for
 from manifestgen.publish.pending import forget_pending, gather
 from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
 from manifestgen.publish.site import Head, Site
@@ -100,6 +101,7 @@ class Published:
     changed: bool
     offered: bool
     share: int
+    patched: Patched
 
 
 def publish(
@@ -141,9 +143,13 @@ def publish(
             envelope = gather(settings, made, release_role, release_signers, dry_run=dry_run)
             release = Release.from_json(envelope.signed)
         planned = _Plan(_offer(request, envelope, release), release, known=existing is not None)
-        planned.is_news(head)  # what must be refused is refused before anything is written
+        patched = Patched()
+        news = planned.is_news(head)  # what must be refused is refused before anything is written
         site.publish_roots()
         written = _store_bundle(store, release, sealed)
+        if news:
+            patched = patches_for(site, head, release, public=sealing.public, tree=sealed.tree)
+            planned = planned.with_patches(patched)
     if not existing:
         _store_release(site, release, envelope)
         if not dry_run:  # what others have signed is still needed
@@ -164,6 +170,7 @@ def publish(
         changed=done.changed,
         offered=release.version in versions(done.head),
         share=_share(done.head, release.version, now),
+        patched=patched if done.changed else Patched(),
     )
 
 
@@ -179,6 +186,10 @@ class _Plan:
     offer: Offer
     release: Release
     known: bool
+
+    def with_patches(self, patched: Patched) -> "_Plan":
+        """Return the same with patches in the offer."""
+        return replace(self, offer=replace(self.offer, patches=patched.payloads()))
 
     def __call__(self, head: Head | None, following: Manifest) -> Manifest | None:
         if not self.is_news(head):
@@ -272,13 +283,14 @@ def _sealed(
 ) -> Iterator[tuple[Sealed, Sealing]]:
     source = request.source
     if isinstance(source, CapgoZip):
-        sealing = Sealing(Scheme.CAPGO, settings.app)
+        public = capgo_public(settings, ask)
+        sealing = Sealing(Scheme.CAPGO, settings.app, opener=public)
         with sealed_capgo_zip(
             store,
             source.path,
             session=source.iv_session_key,
             checksum=source.checksum,
-            public=capgo_public(settings, ask),
+            public=public,
         ) as sealed:
             yield sealed, sealing
         return

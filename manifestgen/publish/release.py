@@ -37,13 +37,22 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """How payloads are encrypted; the secret and the wrapper are there for `capgo` alone."""
+    """How payloads are encrypted; all but scheme and app are there for `capgo` alone.
+
+    `opener` stands for the wrapper where somebody else has wrapped the key.
+    """
 
     scheme: Scheme
     app: str
     form: str = V3
     secret: bytes = b""
     wrapper: capgo.Wrapper | None = None
+    opener: RSAPublicKey | None = None
+
+    @property
+    def public(self) -> RSAPublicKey | None:
+        """The key that opens what was sealed."""
+        return self.wrapper.public if self.wrapper else self.opener
 
     def __repr__(self) -> str:
         return f"Sealing({self.scheme})"

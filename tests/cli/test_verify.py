@@ -47,7 +47,7 @@ def test_a_whole_site(verified: Project, capsys: pytest.CaptureFixture[str]) -> 
         "blobs",
     ]
     assert all(line.endswith("  ok") for line in lines[:-1])
-    assert lines[-1].startswith("verified: 8 documents, 2 blobs, ")
+    assert lines[-1].startswith("verified: 8 documents, 3 blobs, ")
     assert err == ""
     assert verified.files() == before
 
@@ -60,7 +60,7 @@ def test_the_same_as_json(verified: Project, capsys: pytest.CaptureFixture[str])
     assert out == {
         "ok": True,
         "documents": 8,
-        "blobs": 2,
+        "blobs": 3,
         "bytes": size,
         "problems": [],
         "notes": [],
