@@ -1,23 +1,27 @@
 """Bundles on disk: a build folder becomes a zip, and a zip becomes a folder again.
 
 `build` reads what a bundler wrote and refuses what no bundle should hold, `pack` makes the zip,
-`unpack` writes one out, `patched` makes one folder out of another, `contents` reads single files
-of a zip. What a zip is, and which names it may hold, is `core.archive` and `core.paths`;
-encrypting and storing it is others' business.
+with the help of a `cache` of earlier ones, `unpack` writes one out, `patched` makes one folder out
+of another, `contents` reads single files of a zip. What a zip is, and which names it may hold, is
+`core.archive` and `core.paths`; encrypting and storing it is others' business.
 """
 
 from manifestgen.bundle.build import Build, BuildFile, read_build, version_of
+from manifestgen.bundle.cache import Cache
 from manifestgen.bundle.contents import Contents
-from manifestgen.bundle.pack import PACKER, Packed, Squeezed, pack, squeeze
+from manifestgen.bundle.pack import PACKER, PACKER_LARGE, Packed, Packer, Squeezed, pack, squeeze
 from manifestgen.bundle.patched import apply_patch
 from manifestgen.bundle.unpack import unpack
 
 __all__ = [
     "PACKER",
+    "PACKER_LARGE",
     "Build",
     "BuildFile",
+    "Cache",
     "Contents",
     "Packed",
+    "Packer",
     "Squeezed",
     "apply_patch",
     "pack",

@@ -3,23 +3,28 @@
 Files are read, digested and deflated by a few threads (libdeflate, SHA-256 and reads let go of the
 interpreter), a bounded number of bytes ahead of the one place where the zip is written in order.
 Memory depends on `_AHEAD` and the largest file up to `_STREAMED`, not on the build.
+
+What was deflated before need not be deflated again: a `Cache` keeps streams between processes and
+a `Packer` within one. The zip is the same, byte for byte, with either, both or none.
 """
 
 import hashlib
 import os
 import tempfile
+import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, BinaryIO, Final, TypeAlias
 
 import deflate
 
 from manifestgen.bundle.build import Build, BuildFile
+from manifestgen.bundle.cache import Cache, Stream
 from manifestgen.core.archive import Member, Method, write_archive
 from manifestgen.core.tree import Digest, File, Tree
 from manifestgen.errors import Error, StoreError
@@ -28,11 +33,17 @@ PACKER: Final = f"zip1/deflate-{deflate.__version__}"
 """Same packer and same tree, same zip; content keys are derived from it. Change `zip1` with any
 change to what is written."""
 
+PACKER_LARGE: Final = f"{PACKER}/zlib-{zlib.ZLIB_RUNTIME_VERSION}"
+"""The packer of a build with a file so large that zlib packed it, and of a cache."""
+
 _LEVEL = 6  # no larger than zlib's 6, at nearly three times the speed
 _WORKERS = min(4, os.cpu_count() or 1)
 _AHEAD = 16 * 1024 * 1024  # bytes of files in memory, packed or not, waiting for their turn
 _STREAMED = 32 * 1024 * 1024  # larger files go through a temporary file
 _CHUNK = 1024 * 1024
+_REMEMBERED = 256 * 1024 * 1024  # bytes that a `Packer` keeps of a zip
+_SETTLED = 3 * 1_000_000_000  # nanoseconds: FAT's times are two seconds apart
+_UNSETTLED = BuildFile("", 0, 0, 0, 0)  # no file is like it
 # Small files travel together: handing over work costs as much as deflating a few KB.
 _BATCH_BYTES, _BATCH_FILES = 256 * 1024, 32
 # Deflate gains nothing on these, and takes longest.
@@ -51,12 +62,15 @@ class Packed:
     """What was packed, and the zip that came of it.
 
     `packer` is `PACKER`, and zlib's version too where a file was so large that zlib packed it.
+    `streams` are those in the zip, for a cache, if one was used; `fresh` of them were not in it.
     """
 
     tree: Tree
     sha256: Digest
     size: int
     packer: str
+    streams: tuple[Stream, ...] = field(default=(), repr=False, compare=False)
+    fresh: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,56 +83,247 @@ class Squeezed:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A file whose turn in the zip may come."""
+    """A file whose turn in the zip may come; `stream` is the digest of what the member packs."""
 
     file: File
     member: Member
+    large: bool = False
+    stream: Digest | None = None
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A file of the build before: as it was found, and what became of it."""
+
+    found: BuildFile
+    file: File
+    crc32: int
+    squeezed: Squeezed
 
 
 class _Sink:
-    """Writes to `out` and digests what it wrote."""
+    """Writes to `out`, and counts and digests what it wrote."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
         self.sha256 = hashlib.sha256()
+        self.size = 0
 
     def write(self, data: bytes) -> None:
         self._out.write(data)
         self.sha256.update(data)
+        self.size += len(data)
 
 
 def pack(
-    build: Build, out: BinaryIO, *, progress: Progress | None = None, workers: int = _WORKERS
+    build: Build,
+    out: BinaryIO,
+    *,
+    progress: Progress | None = None,
+    workers: int = _WORKERS,
+    cache: Cache | None = None,
 ) -> Packed:
     """Write the zip of a build to `out`; `progress` is told the bytes of each file put in.
 
-    On failure `out` holds half a zip: the caller's to drop.
+    On failure `out` holds half a zip: the caller's to drop. Nothing is added to the `cache`.
 
     Raises:
         Error: a file changed or went away while it was read, or cannot be read; or the zip, or a
             temporary file, cannot be written.
     """
-    sink = _Sink(out)
-    files: list[File] = []
+    return _Packing(build, workers, cache).run(out, progress)
 
-    def members(ready: Iterable[_Ready]) -> Iterator[Member]:
-        for item in ready:
-            yield item.member
-            files.append(item.file)
-            if progress:
-                progress(item.file.size)
 
-    # The pool ends before the temporary files that its threads write to are closed.
-    try:
-        with ExitStack() as temporary, ThreadPoolExecutor(workers, "pack") as pool:
-            size = write_archive(members(_in_order(build, pool, temporary)), sink.write)
-    except OSError as error:  # of reading, `_read` has made our own
-        raise StoreError(
-            f"the zip cannot be written: {error}", hint="make room on the disk"
-        ) from error
-    large = any(file.size > _STREAMED for file in files)
-    packer = f"{PACKER}/zlib-{zlib.ZLIB_RUNTIME_VERSION}" if large else PACKER
-    return Packed(Tree.of(files), Digest(sink.sha256.hexdigest()), size, packer)
+class Packer:
+    """Packs one folder again and again, in one process, touching only what changed.
+
+    Files of the same size, time, inode and device as in the build before are not even read. So
+    this is for watching a folder and not for publishing: a file that is changed under its old
+    time goes unnoticed. One changed in the `_SETTLED` before it was read is read again, because
+    file systems tell times apart no better than that. Memory is what the zip takes, up to
+    `_REMEMBERED`; what is beyond is packed anew each time.
+    """
+
+    def __init__(self, cache: Cache | None = None, *, workers: int = _WORKERS) -> None:
+        self._cache = cache
+        self._workers = workers
+        self._memory: dict[str, _Remembered] = {}
+
+    def pack(self, build: Build, out: BinaryIO, *, progress: Progress | None = None) -> Packed:
+        """Do as `pack` does. After a failure, what was remembered before still is."""
+        packing = _Packing(build, self._workers, self._cache, self._memory)
+        packed = packing.run(out, progress)
+        self._memory = packing.seen
+        return packed
+
+
+class _Packing:
+    """One zip under way; with a `memory`, `seen` becomes that for the next one."""
+
+    def __init__(
+        self,
+        build: Build,
+        workers: int,
+        cache: Cache | None,
+        memory: Mapping[str, _Remembered] | None = None,
+    ) -> None:
+        self._build = build
+        self._workers = workers
+        self._cache = cache
+        self._memory = memory
+        self._contents = {one.file.sha256: one for one in (memory or {}).values()}
+        self._settled = time.time_ns() - _SETTLED
+        self._room = _REMEMBERED
+        self.seen: dict[str, _Remembered] = {}
+
+    def run(self, out: BinaryIO, progress: Progress | None) -> Packed:
+        """Write the zip; see `pack`."""
+        sink = _Sink(out)
+        done: list[_Ready] = []
+        streams: list[Stream] = []
+
+        def members(ready: Iterable[_Ready]) -> Iterator[Member]:
+            for item in ready:
+                yield item.member
+                done.append(item)
+                if item.stream:
+                    streams.append(_stream(item, item.stream, end=sink.size))
+                if progress:
+                    progress(item.file.size)
+
+        # The pool ends before the temporary files that its threads write to are closed.
+        try:
+            with ExitStack() as temporary, ThreadPoolExecutor(self._workers, "pack") as pool:
+                size = write_archive(members(self._in_order(pool, temporary)), sink.write)
+        except OSError as error:  # of reading, `_read` has made our own
+            raise StoreError(
+                f"the zip cannot be written: {error}", hint="make room on the disk"
+            ) from error
+        packer = PACKER_LARGE if any(one.large for one in done) else PACKER
+        tree, digest = Tree.of(one.file for one in done), Digest(sink.sha256.hexdigest())
+        fresh = sum(one.fresh for one in done)
+        return Packed(tree, digest, size, packer, tuple(streams), fresh)
+
+    def _in_order(self, pool: ThreadPoolExecutor, temporary: ExitStack) -> Iterator[_Ready]:
+        """Squeeze files in the pool, at most `_AHEAD` bytes of them at once; give them in order."""
+        waiting: deque[tuple[Future[list[_Ready]], int]] = deque()
+        held = 0
+        try:
+            for batch in _batches(self._build.files):
+                cost = _memory(batch)
+                while waiting and (held + cost > _AHEAD or waiting[0][0].done()):
+                    held -= waiting[0][1]
+                    yield from waiting.popleft()[0].result()
+                waiting.append((self._submit(batch, pool, temporary), cost))
+                held += cost
+            while waiting:
+                yield from waiting.popleft()[0].result()
+        finally:
+            for future, _ in waiting:
+                future.cancel()
+
+    def _submit(
+        self, batch: list[BuildFile], pool: ThreadPoolExecutor, temporary: ExitStack
+    ) -> "Future[list[_Ready]]":
+        if batch[0].size <= _STREAMED:
+            return pool.submit(self._squeeze_batch, batch)
+        held = temporary.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        return pool.submit(self._squeeze_large, batch[0], held)
+
+    def _squeeze_batch(self, batch: list[BuildFile]) -> list[_Ready]:
+        return [self._remembered(file) or self._squeeze_file(file) for file in batch]
+
+    def _remembered(self, file: BuildFile) -> _Ready | None:
+        """Return what became of a file that is as it was, if that is for sure."""
+        before = self._memory.get(file.path) if self._memory else None
+        if before is None or before.found != file:
+            return None
+        return self._ready(before)
+
+    def _squeeze_file(self, file: BuildFile) -> _Ready:
+        content = b"".join(_read(self._build.folder, file, file.size + 1))
+        digest, crc = Digest(hashlib.sha256(content).hexdigest()), deflate.crc32(content)
+        squeezed = self._recalled(file.path, digest, content)
+        fresh = squeezed is None
+        one = _Remembered(
+            file,
+            File(file.path, digest, len(content)),
+            crc,
+            squeezed or squeeze(file.path, content),
+        )
+        return self._ready(one, fresh=fresh)
+
+    def _recalled(self, path: str, digest: Digest, content: bytes) -> Squeezed | None:
+        if _is_compressed(path):
+            return Squeezed(Method.STORED, content)
+        before = self._contents.get(digest)
+        # A content stored for its name's sake may be deflated under another name.
+        if before and not _is_compressed(before.file.path):
+            return before.squeezed
+        if self._cache is None:
+            return None
+        parts: list[bytes] = []
+        method = self._cache.recall(digest, len(content), large=False, write=parts.append)
+        if method is None:
+            return None
+        return Squeezed(method, content if method is Method.STORED else b"".join(parts))
+
+    def _ready(self, one: _Remembered, *, fresh: bool = False) -> _Ready:
+        self._remember(one)
+        squeezed, path = one.squeezed, one.file.path
+        # An iterator lets go of its bytes once they are written, while the member is still held.
+        chunks, size = iter([squeezed.data]), len(squeezed.data)
+        member = Member(path, one.crc32, one.file.size, squeezed.method, size, chunks)
+        if self._cache is None or _is_compressed(path):
+            return _Ready(one.file, member, fresh=fresh)
+        stream = one.file.sha256
+        if squeezed.method is Method.DEFLATED:
+            stream = Digest(hashlib.sha256(squeezed.data).hexdigest())
+        return _Ready(one.file, member, stream=stream, fresh=fresh)
+
+    def _remember(self, one: _Remembered) -> None:
+        # Two threads may both find room for the last bytes of it, which does no harm.
+        if self._memory is not None and self._room > 0:
+            self._room -= len(one.squeezed.data)
+            settled = one.found.mtime_ns < self._settled
+            self.seen[one.file.path] = one if settled else replace(one, found=_UNSETTLED)
+
+    def _squeeze_large(self, file: BuildFile, held: IO[bytes]) -> list[_Ready]:
+        """Do as `_squeeze_file` does, a chunk at a time; deflated even where that gains nothing."""
+        stored = _is_compressed(file.path)
+        method = Method.STORED if stored else Method.DEFLATED
+        recalled = None if stored else self._recall_large(file, held)
+        stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        digest, crc = hashlib.sha256(), 0
+        for chunk in _read(self._build.folder, file, _CHUNK):
+            digest.update(chunk)
+            crc = zlib.crc32(chunk, crc)
+            if not recalled:
+                held.write(chunk if stored else stream.compress(chunk))
+        if not stored and not recalled:
+            held.write(stream.flush())
+        found = File(file.path, Digest(digest.hexdigest()), file.size)
+        if recalled and recalled != found.sha256:
+            raise _changed(f"{self._build.folder}/{file.path}")
+        member = Member(file.path, crc, file.size, method, held.tell(), _chunks_of(held))
+        if self._cache is None or stored:
+            return [_Ready(found, member, large=True, fresh=not stored)]
+        return [_Ready(found, member, large=True, stream=_digest(held), fresh=recalled is None)]
+
+    def _recall_large(self, file: BuildFile, held: IO[bytes]) -> Digest | None:
+        """Fill a temporary file with what a large content was packed to; return the content's."""
+        if self._cache is None:
+            return None
+        digest = hashlib.sha256()
+        for chunk in _read(self._build.folder, file, _CHUNK):
+            digest.update(chunk)
+        content = Digest(digest.hexdigest())
+        if self._cache.recall(content, file.size, large=True, write=held.write):
+            return content
+        held.seek(0)
+        held.truncate()
+        return None
 
 
 def squeeze(path: str, content: bytes) -> Squeezed:
@@ -126,30 +331,21 @@ def squeeze(path: str, content: bytes) -> Squeezed:
 
     Depends on nothing but the content and the ending of its name, so the outcome can be kept.
     """
-    if not path.lower().endswith(_COMPRESSED):
+    if not _is_compressed(path):
         data = bytes(deflate.deflate_compress(content, _LEVEL))
         if len(data) < len(content):
             return Squeezed(Method.DEFLATED, data)
     return Squeezed(Method.STORED, content)
 
 
-def _in_order(build: Build, pool: ThreadPoolExecutor, temporary: ExitStack) -> Iterator[_Ready]:
-    """Squeeze files in the pool, at most `_AHEAD` bytes of them at once; give them in order."""
-    waiting: deque[tuple[Future[list[_Ready]], int]] = deque()
-    held = 0
-    try:
-        for batch in _batches(build.files):
-            cost = _memory(batch)
-            while waiting and (held + cost > _AHEAD or waiting[0][0].done()):
-                held -= waiting[0][1]
-                yield from waiting.popleft()[0].result()
-            waiting.append((_submit(build.folder, batch, pool, temporary), cost))
-            held += cost
-        while waiting:
-            yield from waiting.popleft()[0].result()
-    finally:
-        for future, _ in waiting:
-            future.cancel()
+def _is_compressed(path: str) -> bool:
+    return path.lower().endswith(_COMPRESSED)
+
+
+def _stream(item: _Ready, sha256: Digest, *, end: int) -> Stream:
+    member = item.member
+    offset = end - member.packed
+    return Stream(item.file.sha256, item.large, member.method, offset, member.packed, sha256)
 
 
 def _batches(files: Iterable[BuildFile]) -> Iterator[list[BuildFile]]:
@@ -168,45 +364,12 @@ def _memory(batch: list[BuildFile]) -> int:
     return sum(file.size if file.size <= _STREAMED else 2 * _CHUNK for file in batch)
 
 
-def _submit(
-    folder: Path, batch: list[BuildFile], pool: ThreadPoolExecutor, temporary: ExitStack
-) -> "Future[list[_Ready]]":
-    if batch[0].size <= _STREAMED:
-        return pool.submit(_squeeze_batch, folder, batch)
-    held = temporary.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-    return pool.submit(_squeeze_large, folder, batch[0], held)
-
-
-def _squeeze_batch(folder: Path, batch: list[BuildFile]) -> list[_Ready]:
-    return [_squeeze_file(folder, file) for file in batch]
-
-
-def _squeeze_file(folder: Path, file: BuildFile) -> _Ready:
-    content = b"".join(_read(folder, file, file.size + 1))
-    squeezed = squeeze(file.path, content)
-    crc, size = deflate.crc32(content), len(content)
-    # An iterator lets go of its bytes once they are written, while the member is still held.
-    chunks = iter([squeezed.data])
-    return _Ready(
-        File(file.path, Digest(hashlib.sha256(content).hexdigest()), size),
-        Member(file.path, crc, size, squeezed.method, len(squeezed.data), chunks),
-    )
-
-
-def _squeeze_large(folder: Path, file: BuildFile, held: IO[bytes]) -> list[_Ready]:
-    """Do as `_squeeze_file` does, a chunk at a time; deflated even where that gains nothing."""
-    stored = file.path.lower().endswith(_COMPRESSED)
-    stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    digest, crc = hashlib.sha256(), 0
-    for chunk in _read(folder, file, _CHUNK):
+def _digest(held: IO[bytes]) -> Digest:
+    held.seek(0)
+    digest = hashlib.sha256()
+    while chunk := held.read(_CHUNK):
         digest.update(chunk)
-        crc = zlib.crc32(chunk, crc)
-        held.write(chunk if stored else stream.compress(chunk))
-    if not stored:
-        held.write(stream.flush())
-    method = Method.STORED if stored else Method.DEFLATED
-    member = Member(file.path, crc, file.size, method, held.tell(), _chunks_of(held))
-    return [_Ready(File(file.path, Digest(digest.hexdigest()), file.size), member)]
+    return Digest(digest.hexdigest())
 
 
 def _chunks_of(held: IO[bytes]) -> Iterator[bytes]:
