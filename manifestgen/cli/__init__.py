@@ -33,6 +33,7 @@ _FILES = {
     "explain": "explain",
     "keys": "keys",
     "bundle": "bundle",
+    "serve": "serve",
     "server": "server",
     "client": "client",
 }
