@@ -5,7 +5,6 @@ publish goes on. Bases are read from the site's own bundles, as devices have the
 with the tree that was signed before anything is made of them.
 """
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen import bundle
+from manifestgen.bundle.fetch import fetch
 from manifestgen.core import capgo, cipher, diff
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Patch
@@ -33,7 +33,6 @@ from manifestgen.stores.names import blob_name
 WORTH: Final = 0.7
 """The share of the bundle from which on a patch is not worth having."""
 
-_CHUNK: Final = 1024 * 1024  # bytes read at a time
 _WORKERS: Final = 2  # what memory allows: each holds a group of both sides, see `core.diff`
 
 
@@ -217,35 +216,15 @@ def _open(
     store: Store, release: Release, public: RSAPublicKey | None, scratch: Path
 ) -> bundle.Contents | None:
     """Decrypt a release's bundle into scratch, if it is in the store and is what was signed."""
-    source = store.open(blob_name(release.bundle.blob))
-    if source is None:
-        return None
+    key = None
+    if release.capgo:
+        if public is None or capgo.key_id(public) != release.capgo.key_id:
+            raise VerificationError(f"{release.version} is encrypted for another Capgo key")
+        key = capgo.unwrap(public, release.capgo)
     path = scratch / f"{release.bundle.blob}.zip"
-    digest = hashlib.sha256()
-
-    def stored() -> Iterator[bytes]:
-        left = release.bundle.size
-        while chunk := source.read(min(_CHUNK, left + 1)):
-            digest.update(chunk)
-            left = max(0, left - len(chunk))
-            yield chunk
-
-    with source, path.open("wb") as file:
-        for chunk in _decrypted(stored(), release, public):
-            file.write(chunk)
-    if digest.hexdigest() != release.bundle.blob:
-        raise VerificationError(f"the bundle of {release.version} is damaged", code="digest")
+    if not fetch(store, release.bundle, key, path):
+        return None
     return bundle.Contents(path, limit=release.tree.size)
-
-
-def _decrypted(
-    stored: Iterator[bytes], release: Release, public: RSAPublicKey | None
-) -> Iterator[bytes]:
-    if release.capgo is None:
-        return stored
-    if public is None or capgo.key_id(public) != release.capgo.key_id:
-        raise VerificationError(f"{release.version} is encrypted for another Capgo key")
-    return cipher.decrypt(stored, capgo.unwrap(public, release.capgo))
 
 
 def _checked(opened: bundle.Contents, release: Release) -> Tree:

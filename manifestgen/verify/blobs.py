@@ -69,7 +69,7 @@ def bundle_jobs(releases: Iterable[Release], *, needed: bool) -> Iterator[Job]:
 
 
 def patch_jobs(manifests: Iterable[TrustedManifest], *, needed: bool) -> Iterator[Job]:
-    """Make the jobs for patches: as stored only, what they make of their base is not tried."""
+    """Make the jobs for patches: as stored only; what they make of their base is for `patches`."""
     for trusted in manifests:
         for offer, release in zip(trusted.manifest.offers, trusted.releases, strict=True):
             if isinstance(release, Release):

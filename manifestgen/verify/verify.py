@@ -1,6 +1,6 @@
 """Verify a site whole; the order is that of trust, from what the caller believes to the last byte.
 
-    root chain → manifests and history → releases → blobs → capgo*.json → leftovers
+    root chain → manifests and history → releases → blobs → patches → capgo*.json → leftovers
 
 Equivocation cannot be seen from one site: two sites may each be whole and contradict each other.
 """
@@ -20,6 +20,7 @@ from manifestgen.verify.audit import ROOT_PART, Audit, part_of
 from manifestgen.verify.blobs import Checked, Job, bundle_jobs, check_blobs, patch_jobs
 from manifestgen.verify.leftovers import note_leftovers, unnamed_blobs
 from manifestgen.verify.manifests import Line, check_channel, is_there
+from manifestgen.verify.patches import try_patches
 from manifestgen.verify.releases import Releases, check_releases
 from manifestgen.verify.report import Report
 from manifestgen.verify.roots import Roots, check_roots
@@ -58,7 +59,8 @@ def verify(store: Store, anchor: Anchor, *, now: datetime, expected: Expected = 
     found = [check_channel(audit, roots, channel, now) for channel in channels]
     lines = [line for line in found if line is not None]
     releases = check_releases(audit, roots, lines)
-    _check_blobs(audit, lines, releases, expected.capgo)
+    damaged = _check_blobs(audit, lines, releases, expected.capgo)
+    _try_patches(audit, lines, releases, expected.capgo, damaged)
     for line in lines:
         check_stock(audit, line.head, expected.base_url)
     note_leftovers(audit)
@@ -106,12 +108,28 @@ def _check_published(audit: Audit, expected: Expected) -> None:
 
 def _check_blobs(
     audit: Audit, lines: Sequence[Line], releases: Releases, public: RSAPublicKey | None
-) -> None:
+) -> set[str]:
+    """Check every blob; return the names of those that are not what they should be."""
     jobs = _jobs(lines, releases)
     named = {job.blob for job in jobs}
     jobs += [Job(digest) for digest in unnamed_blobs(audit, named)]
-    for checked in check_blobs(audit.store, jobs, public):
+    results = check_blobs(audit.store, jobs, public)
+    for checked in results:
         _tell(audit, checked)
+    return {checked.name for checked in results if checked.error}
+
+
+def _try_patches(
+    audit: Audit,
+    lines: Sequence[Line],
+    releases: Releases,
+    public: RSAPublicKey | None,
+    damaged: set[str],
+) -> None:
+    heads = [line.head for line in lines]
+    bases = {one.tree.digest: one for one in (*releases.kept, *releases.offered)}
+    for tried in try_patches(audit.store, heads, bases, public, damaged=damaged):
+        audit.problem(tried.where, tried.error.code, str(tried.error))
 
 
 def _jobs(lines: Sequence[Line], releases: Releases) -> list[Job]:
