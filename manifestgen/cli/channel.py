@@ -27,7 +27,7 @@ Given = Annotated[str, typer.Argument(metavar="V", help="A version of this site.
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    group = typer.Typer(help="Show and change what channels offer.")
+    group = typer.Typer(help="Show and change what channels offer.", no_args_is_help=True)
     command(group, "list")(_list)
     command(group, "show")(_show)
     command(group, "pause")(_pause)
@@ -390,11 +390,7 @@ def _described(desk: "Desk", channel: str) -> dict:  # type: ignore[type-arg]
     manifest = head.manifest
     offers = []
     for offer, release in pairs(head):
-        limits = [*release.audience.platforms, *offer.audience.platforms]
-        limits += [
-            f"{one.platform or 'native'} {one.range.text}"
-            for one in (*release.audience.native, *offer.audience.native)
-        ]
+        limits = [*release.audience.described(), *offer.audience.described()]
         offers.append(
             {
                 "version": str(release.version),

@@ -116,7 +116,11 @@ def _show(session: Session) -> Output:
     }
     text = [f"{settings.app}, root {root.number}"]
     for key, roles in keys:
-        text += ["", f"{key.algorithm} {fingerprint(key)}: {', '.join(roles)}", _spki_pem(key)]
+        text += [
+            "",
+            f"{key.algorithm} {fingerprint(key.keyid)}: {', '.join(roles)}",
+            _spki_pem(key),
+        ]
     if settings.capgo_public.exists():
         public = capgo_public(settings, session.ask)
         pem = capgo.public_pem(public)
@@ -238,7 +242,7 @@ def _fingerprints(settings: "Settings", made: "KeySet") -> list[str]:
     from manifestgen.core import capgo
     from manifestgen.publish.keyfiles import fingerprint, relative
 
-    lines = [f"  {key.algorithm} {fingerprint(key)}" for key in made.signing]
+    lines = [f"  {key.algorithm} {fingerprint(key.keyid)}" for key in made.signing]
     if made.capgo and made.capgo_file:
         where = relative(settings, made.capgo_file)
         lines.append(f"  capgo {capgo.key_id(made.capgo)}, public half in {where}")

@@ -300,6 +300,9 @@ def _sign_release(
     check_gathered(file, envelope, Kind.RELEASE, root.keys)
     session.say(
         f"release {release.version} of {release.app}, tree {release.tree.digest[:32]}",
+        f"  {release.scheme}, devices may go back to {release.floor or 'any version'}"
+        f", on {', '.join(release.channels) or 'any channel'}"
+        f", for {', '.join(release.audience.described()) or 'every device'}",
         f"  document {envelope.digest()[:32]}",
     )
     uris = (key,) if key else settings.release_uris()

@@ -82,6 +82,11 @@ class Audience:
             platform is None or one.platform in {None, platform} for one in self.native
         )
 
+    def described(self) -> list[str]:
+        """Return the limits as people read them; none for every device."""
+        ranges = [f"{one.platform or 'native'} {one.range.text}" for one in self.native]
+        return [*self.platforms, *ranges]
+
     def to_json(self) -> JsonObject:
         """Return the members to merge into a release or an offer; absent means everyone."""
         members: dict[str, Json] = {}

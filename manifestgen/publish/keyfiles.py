@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from manifestgen.capacitor import CapacitorConfig, find_config
 from manifestgen.config import Settings
 from manifestgen.core import capgo
-from manifestgen.core.keys import Algorithm, PublicKey
+from manifestgen.core.keys import Algorithm, KeyId, PublicKey
 from manifestgen.core.release import Scheme
 from manifestgen.errors import KeyUseError, UsageError
 from manifestgen.publish.trust import write_file
@@ -292,9 +292,9 @@ def _with_public(
     return KeySet(tuple(files), ignored, tuple(signing), public, public_file)
 
 
-def fingerprint(key: PublicKey) -> str:
-    """Spell a key id for people to compare: groups of four."""
-    return " ".join(key.keyid[n : n + 4] for n in range(0, 32, 4))
+def fingerprint(keyid: KeyId) -> str:
+    """Spell a key id for people to compare: 128 bits of it, in groups of four."""
+    return " ".join(keyid[n : n + 4] for n in range(0, 32, 4))
 
 
 def relative(settings: Settings, path: Path) -> str:

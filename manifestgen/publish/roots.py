@@ -17,6 +17,7 @@ from manifestgen.core.keys import KeyId, PublicKey
 from manifestgen.core.root import ANY_CHANNEL, Delegation, Role, Root
 from manifestgen.errors import FormatError, KeyUseError, UsageError, VerificationError
 from manifestgen.publish.init import ROOT_LIFETIME
+from manifestgen.publish.keyfiles import fingerprint
 from manifestgen.publish.pending import check_gathered, keep_pending, read_pending
 from manifestgen.publish.trust import RootChain, load_roots, save_root
 from manifestgen.signers import Signer
@@ -111,6 +112,7 @@ def propose(
     old = chain.keyring.root
     new = replace(change(old), number=old.number + 1, issued=now, expires=now + ROOT_LIFETIME)
     _check(new)
+    _check_no_return(chain, new)
     path = _waiting(settings, new)
     envelope = Envelope((), new.to_json())
     if path.exists():
@@ -152,7 +154,10 @@ def difference(old: Root, new: Root) -> list[str]:
     valid = f"valid from {new.issued:%Y-%m-%d} until {new.expires:%Y-%m-%d}"
     lines = [f"root {old.number} → root {new.number}, {valid}"]
     before, after = set(old.key_map()), set(new.key_map())
-    lines += [f"  + key {_short(key)} ({new.key_map()[key].algorithm})" for key in after - before]
+    lines += [
+        f"  + key {_short(key)} ({new.key_map()[key].algorithm}), fingerprint {fingerprint(key)}"
+        for key in sorted(after - before)
+    ]
     lines += [f"  - key {_short(key)}" for key in before - after]
     for name, role in _named_roles(new).items():
         was = _named_roles(old).get(name)
@@ -164,6 +169,17 @@ def difference(old: Root, new: Root) -> list[str]:
     if old.max_days != new.max_days:
         lines.append(f"  manifests live at most {old.max_days} → {new.max_days} days")
     return lines
+
+
+def _check_no_return(chain: RootChain, new: Root) -> None:
+    """Refuse a key that an earlier root dropped: what it signed then would count again."""
+    held = set(chain.keyring.root.key_map())
+    dropped = {key for ring in chain.keyrings for key in ring.root.key_map()} - held
+    if back := dropped & set(new.key_map()):
+        raise UsageError(
+            f"key {_short(min(back))} was taken out of an earlier root, and stays out",
+            hint="make a new one: `manifestgen keys create --only signing --out-dir DIR`",
+        )
 
 
 def roles_of(root: Root, keyid: KeyId) -> list[str]:

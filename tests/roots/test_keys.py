@@ -270,3 +270,9 @@ def test_the_chain_of_the_project_is_what_devices_walk(shop: Publisher) -> None:
     for number in (2, 3, 4):
         keyring = keyring.follow((shop.site / f"root/{number}.json").read_bytes())
     assert keyring.root.number == newest(shop) == 4
+
+
+def test_a_key_that_was_taken_out_stays_out(shop: Publisher) -> None:
+    shop.does(f"keys rotate {keyid(shop, ROOT)[:12]} --to {new_key(shop, 'new')}")
+    uses(shop, root="file:new/signing.pem")
+    shop.refuses(f"keys add {ROOT} --role manifest", code=2, error="stays out")
