@@ -18,8 +18,6 @@ import { UpdateError, digest } from './manifestgen.js';
 /** @typedef {import('./bundle.js').Bytes} Bytes */
 /** @typedef {import('./bundle.js').Primitives} Primitives */
 
-const MOST_WRITES = 32; // at a time; one by one takes three times as long
-
 /**
  * Hold releases in Cache Storage, for the pages below `scope`.
  *
@@ -168,34 +166,24 @@ function answerOf(worker, question) {
 // --- caches -----------------------------------------------------------------------------------
 
 /**
- * Write files into a cache, several at a time; `finish` waits for all and marks it whole.
+ * Write files into a cache; `finish` marks it whole.
  *
  * @param {string} name
  * @param {(path: string) => string} key
  * @param {Record<string, string>} [headers]
  */
 function cacheSink(name, key, headers) {
-  /** @type {Promise<void>[]} */
-  let writing = [];
-  const settle = () => Promise.all(writing.splice(0)).catch(full);
-
+  /** @param {string} url  @param {Response} answer */
+  const put = async (url, answer) => (await caches.open(name)).put(url, answer).catch(full);
   return {
-    async start() {
-      await Promise.allSettled(writing.splice(0));
-      await caches.delete(name);
-    },
+    start: () => caches.delete(name),
     /** @param {string} path  @param {Bytes} data */
-    async write(path, data) {
-      const cache = await caches.open(name);
+    write(path, data) {
       const type = { 'Content-Type': typeOf(path), 'X-Content-Type-Options': 'nosniff' };
-      writing.push(cache.put(key(path), new Response(data, { headers: { ...type, ...headers } })));
-      if (writing.length >= MOST_WRITES) await settle();
+      return put(key(path), new Response(data, { headers: { ...type, ...headers } }));
     },
     /** @param {string} mark */
-    async finish(mark) {
-      await settle();
-      await (await caches.open(name)).put(mark, new Response()).catch(full);
-    },
+    finish: (mark) => put(mark, new Response()),
   };
 }
 

@@ -47,7 +47,7 @@ const memoryKey = `${scope.href}?manifestgen=memory`;
 // A release that is not confirmed has failed once all its pages are gone, this many milliseconds
 // have passed, or it was started so often: until then another tab may just be opening.
 const TRIAL = 10_000;
-const TRIAL_STARTS = 3;
+const TRIAL_STARTS = 2;
 const MOST_FAILED = 20;
 const MOST_PAGES = 100;
 
