@@ -90,7 +90,9 @@ def register(app: typer.Typer) -> None:
 
 def _client(
     session: Session,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of the app.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of the app; made if need be.")
+    ],
     *,
     kind: Annotated[
         Kind | None, typer.Option("--for", help="Only what such an app needs.", show_default=False)
@@ -108,12 +110,9 @@ def _client(
     from manifestgen.publish.trust import load_roots
 
     settings = session.settings(base_url=base_url)
-    if not folder.is_dir():
-        raise UsageError(
-            f"there is no folder {folder}",
-            hint="name one of your app's: `public` for the web, `src` for Capacitor",
-        )
     chain = load_roots(settings)
+    if not folder.is_dir():
+        _make(folder)
     modules = dict.fromkeys(name for one in ([kind] if kind else Kind) for name in _MODULES[one])
     wanted = {name: files("manifestgen").joinpath("client", name).read_bytes() for name in modules}
     wanted[_ROOT] = chain.newest
@@ -147,6 +146,16 @@ def _public_key(settings: Settings) -> bytes | None:
     except (KeyUseError, UsageError):
         return None
     return capgo.public_pem(made.public).encode()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise UsageError(
+            f"cannot make {folder}: {(error.strerror or str(error)).lower()}",
+            hint="name a folder of your app: `public` for the web, `src/update` for Capacitor",
+        ) from None
 
 
 def _put(target: Path, data: bytes) -> str:

@@ -80,9 +80,11 @@ def test_a_project_without_a_root_has_nothing_to_give(
     assert list((tmp_path / "public").iterdir()) == []
 
 
-def test_a_folder_that_is_not_there_is_not_made(app: Path) -> None:
-    assert main(["client", "elsewhere"]) == 2
-    assert not Path("elsewhere").exists()
+def test_the_folder_is_made_but_none_above_it(app: Path) -> None:
+    assert main(["client", "update"]) == 0
+    assert Path("update/root.json").exists()
+    assert main(["client", "some/where"]) == 2
+    assert not Path("some").exists()
 
 
 @pytest.mark.parametrize("kind", NEEDED)
