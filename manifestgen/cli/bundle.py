@@ -1,7 +1,7 @@
 """`bundle`: zip, encrypt and decrypt bundles as Capgo's command line does.
 
 Its command lines work with the name of the program changed, and `--json` has its fields and no
-others. For people the output is ours.
+others. For people the output is ours, and so is `diff`.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifestgen.cli.report import Output, Session, command, plural
+from manifestgen.cli.report import Output, Session, Site, command, plural
 from manifestgen.errors import KeyUseError, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from manifestgen.core.capgo import Wrapper
     from manifestgen.core.tree import Digest
     from manifestgen.core.version import Version
+    from manifestgen.publish.compare import Side
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _PLACE = re.compile(r"[a-z][a-z0-9]+:.+|stdin", re.ASCII)
@@ -30,11 +31,13 @@ _PASTED = re.compile(r"\n|PRIVATE KEY|^LS0t|[A-Za-z0-9+/=]{200}")
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     group = typer.Typer(
-        help="Zip, encrypt and decrypt bundles as Capgo's CLI does.", no_args_is_help=True
+        help="Zip, encrypt and decrypt bundles as Capgo's CLI does; compare them.",
+        no_args_is_help=True,
     )
     command(group, "zip")(_zip)
     command(group, "encrypt")(_encrypt)
     command(group, "decrypt")(_decrypt)
+    command(group, "diff")(_diff)
     app.add_typer(group, name="bundle")
 
 
@@ -163,6 +166,65 @@ def _decrypt(
     data = {"filename": str(target), "sha256": digest, "checked": checksum is not None}
     said = "checksum matches" if checksum else "checksum not checked: none was given"
     return Output(data, f"decrypted {source}\n  zip     {target}\n  sha256  {digest}\n  {said}")
+
+
+def _diff(
+    session: Session,
+    old: Annotated[
+        str, typer.Argument(metavar="A", help="What devices have: a folder or version.")
+    ],
+    new: Annotated[str, typer.Argument(metavar="B", help="What they are to get.")],
+    *,
+    site: Site = None,
+) -> Output:
+    """Compare what devices would download from A to B: bundle, single files, patch.
+
+    A and B are build folders, or versions of the site. Nothing is written.
+
+    Example: manifestgen bundle diff 1.4.2 dist/
+    """
+    import tempfile
+
+    from manifestgen.publish.compare import compare
+
+    settings = session.settings(site=site)
+    with tempfile.TemporaryDirectory() as name:
+        sides = [_side(session, settings, text, Path(name)) for text in (old, new)]
+        found = compare(*sides)
+    data = {
+        "from": old,
+        "to": new,
+        "files": found.files,
+        "same": found.same,
+        "ways": [
+            {"way": way.name, "bytes": way.bytes, "requests": way.requests} for way in found.ways
+        ],
+    }
+    lines = [
+        f"{old} → {new}: {found.same} of {plural(found.files, 'file')} are there already",
+        f"  {'way':8}{'bytes':>14}{'requests':>10}",
+        *(f"  {way.name:8}{way.bytes:>14,}{way.requests:>10,}" for way in found.ways),
+    ]
+    return Output(data, "\n".join(lines))
+
+
+def _side(session: Session, settings: "Settings", text: str, scratch: Path) -> "Side":
+    from manifestgen.publish import open_site, parse_version, read_build
+    from manifestgen.publish.compare import open_folder, open_version
+    from manifestgen.publish.keyfiles import capgo_public
+    from manifestgen.publish.site import Site as Published
+    from manifestgen.publish.trust import load_roots
+
+    if Path(text).is_dir():
+        return open_folder(read_build(settings, Path(text)), scratch)
+    try:
+        version = parse_version(text)
+    except UsageError:
+        raise UsageError(
+            f"{text}: no such folder, and no version", hint="name a build folder or a version"
+        ) from None
+    published = Published(open_site(settings, dry_run=True), load_roots(settings), settings, True)
+    return open_version(published, version, scratch, lambda: capgo_public(settings, session.ask))
 
 
 def key_place(text: str) -> str:
