@@ -9,7 +9,17 @@ of another, `contents` reads single files of a zip. What a zip is, and which nam
 from manifestgen.bundle.build import Build, BuildFile, read_build, version_of
 from manifestgen.bundle.cache import Cache
 from manifestgen.bundle.contents import Contents
-from manifestgen.bundle.pack import PACKER, PACKER_LARGE, Packed, Packer, Squeezed, pack, squeeze
+from manifestgen.bundle.pack import (
+    PACKER,
+    PACKER_LARGE,
+    Packed,
+    Packer,
+    Squeezed,
+    changed,
+    is_compressed,
+    pack,
+    squeeze,
+)
 from manifestgen.bundle.patched import apply_patch
 from manifestgen.bundle.unpack import unpack
 
@@ -24,6 +34,8 @@ __all__ = [
     "Packer",
     "Squeezed",
     "apply_patch",
+    "changed",
+    "is_compressed",
     "pack",
     "read_build",
     "squeeze",

@@ -255,11 +255,11 @@ class _Packing:
         return self._ready(one, fresh=fresh)
 
     def _recalled(self, path: str, digest: Digest, content: bytes) -> Squeezed | None:
-        if _is_compressed(path):
+        if is_compressed(path):
             return Squeezed(Method.STORED, content)
         before = self._contents.get(digest)
         # A content stored for its name's sake may be deflated under another name.
-        if before and not _is_compressed(before.file.path):
+        if before and not is_compressed(before.file.path):
             return before.squeezed
         if self._cache is None:
             return None
@@ -275,7 +275,7 @@ class _Packing:
         # An iterator lets go of its bytes once they are written, while the member is still held.
         chunks, size = iter([squeezed.data]), len(squeezed.data)
         member = Member(path, one.crc32, one.file.size, squeezed.method, size, chunks)
-        if self._cache is None or _is_compressed(path):
+        if self._cache is None or is_compressed(path):
             return _Ready(one.file, member, fresh=fresh)
         stream = one.file.sha256
         if squeezed.method is Method.DEFLATED:
@@ -291,7 +291,7 @@ class _Packing:
 
     def _squeeze_large(self, file: BuildFile, held: IO[bytes]) -> list[_Ready]:
         """Do as `_squeeze_file` does, a chunk at a time; deflated even where that gains nothing."""
-        stored = _is_compressed(file.path)
+        stored = is_compressed(file.path)
         method = Method.STORED if stored else Method.DEFLATED
         recalled = None if stored else self._recall_large(file, held)
         stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -305,7 +305,7 @@ class _Packing:
             held.write(stream.flush())
         found = File(file.path, Digest(digest.hexdigest()), file.size)
         if recalled and recalled != found.sha256:
-            raise _changed(f"{self._build.folder}/{file.path}")
+            raise changed(f"{self._build.folder}/{file.path}")
         member = Member(file.path, crc, file.size, method, held.tell(), _chunks_of(held))
         if self._cache is None or stored:
             return [_Ready(found, member, large=True, fresh=not stored)]
@@ -331,14 +331,15 @@ def squeeze(path: str, content: bytes) -> Squeezed:
 
     Depends on nothing but the content and the ending of its name, so the outcome can be kept.
     """
-    if not _is_compressed(path):
+    if not is_compressed(path):
         data = bytes(deflate.deflate_compress(content, _LEVEL))
         if len(data) < len(content):
             return Squeezed(Method.DEFLATED, data)
     return Squeezed(Method.STORED, content)
 
 
-def _is_compressed(path: str) -> bool:
+def is_compressed(path: str) -> bool:
+    """Tell by its name whether a file is in a format that nothing makes smaller."""
     return path.lower().endswith(_COMPRESSED)
 
 
@@ -395,16 +396,17 @@ def _read(folder: Path, file: BuildFile, at_once: int) -> Iterator[bytes]:
         finally:
             os.close(handle)
     except FileNotFoundError:
-        raise _changed(name) from None
+        raise changed(name) from None
     except OSError as error:
         raise Error(f"{name} cannot be read: {error.strerror}") from error
 
 
 def _check_same(name: str, file: BuildFile, handle: int, size: int | None = None) -> None:
     if size not in {None, file.size} or BuildFile.of(file.path, os.fstat(handle)) != file:
-        raise _changed(name)
+        raise changed(name)
 
 
-def _changed(name: str) -> Error:
+def changed(name: object) -> Error:
+    """Make the error of a file that is not what it was when it was packed."""
     hint = "wait until the build is finished, then run the same command again"
     return Error(f"{name} changed while it was read", hint=hint)

@@ -127,6 +127,8 @@ def _publish(
         )
     seconds = round(time.perf_counter() - started, 3)
     session.say(*(f"note: {note}" for note in done.patched.notes))
+    if done.unlisted:
+        session.say(f"note: capgo.json lists no single files: {done.unlisted}")
     if settings.base_url is None:
         session.say(
             "note: capgo.json was not written; stock Capgo plugins need `base_url` to be set", ""
@@ -239,6 +241,12 @@ def _patches(done: "Published") -> list[str]:
     return [f"  patches   {', '.join(patches)}"] if patches else []
 
 
+def _files(done: "Published") -> list[str]:
+    if not done.files_listed:
+        return []
+    return [f"  files     {done.files_listed:,} listed, {done.files_written:,} of them new"]
+
+
 def _text(
     done: "Published", settings: "Settings", seconds: float, request: "Request", dry_run: bool
 ) -> str:
@@ -262,5 +270,6 @@ def _text(
             f"  manifest  {settings.site}/{done.channel}/manifest.json, number {done.sequence}",
             f"  bundle    {done.blob_bytes:,} bytes, {sealed}{again}",
             *_patches(done),
+            *_files(done),
         ]
     )

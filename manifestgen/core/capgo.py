@@ -51,6 +51,19 @@ def wrap(wrapper: Wrapper, key: ContentKey, plain: Digest, form: str = V3) -> Wr
     return wrapped
 
 
+def wrap_digest(wrapper: Wrapper, digest: Digest, form: str) -> bytes:
+    """Wrap the SHA-256 of a single file, as `wrap` does a bundle's."""
+    checksum = wrapper.wrap(_checksum_payload(digest, form))
+    check_digest(wrapper.public, checksum, digest, form)
+    return checksum
+
+
+def check_digest(public: RSAPublicKey, checksum: bytes, digest: Digest, form: str) -> None:
+    """Raise `VerificationError` unless a device recovers this very digest."""
+    if recover(public, checksum) != _checksum_payload(digest, form):
+        raise VerificationError("the wrapped checksum is another file's", code="digest")
+
+
 def unwrap(public: RSAPublicKey, wrapped: Wrapped) -> ContentKey:
     """Recover the content key, or raise `VerificationError` (`decrypt`)."""
     if wrapped.key_id != key_id(public):
@@ -79,10 +92,13 @@ def recover(public: RSAPublicKey, value: bytes) -> bytes:
 
 
 def checksum_text(wrapped: Wrapped) -> str:
-    """Spell a checksum as the plugin wants it: 512 hex digits, or base64 for `v2`."""
-    if wrapped.form == V2:
-        return base64.b64encode(wrapped.checksum).decode()
-    return wrapped.checksum.hex()
+    """Spell the bundle's checksum as the plugin wants it."""
+    return spell_checksum(wrapped.checksum, wrapped.form)
+
+
+def spell_checksum(checksum: bytes, form: str) -> str:
+    """Spell a wrapped digest as the plugin wants it: 512 hex digits, or base64 for `v2`."""
+    return base64.b64encode(checksum).decode() if form == V2 else checksum.hex()
 
 
 def parse_checksum(text: str) -> tuple[bytes, str]:

@@ -7,6 +7,12 @@ Keys are derived, not drawn, so that the same inputs give the same blobs: HKDF-S
 over the publisher's content secret for a bundle, and over that bundle's key for whatever else
 belongs to the release. The `info` is canonical JSON, in which no two inputs look alike. A key
 never meets two plaintexts: it is bound to the tree and to the packer that made the bytes.
+
+Except where single files are published for the stock plugin, which knows one key and one IV for
+bundle and files alike, and where the blob of an unchanged file is to stay the same: `delta_key`
+meets all of an app's. Under CBC that shows the host which plaintexts begin alike, in steps of 16
+bytes, up to where they differ, and nothing after that. (Of patches it shows nothing new: they begin
+with the digests of their trees, which are public.)
 """
 
 from collections.abc import Iterable, Iterator
@@ -46,6 +52,13 @@ def bundle_key(secret: bytes, *, scheme: Scheme, app: str, packer: str, tree: Di
         raise ValueError(f"a content secret is {SECRET_BYTES} bytes")
     info: Json = {"app": app, "kind": "bundle", "packer": packer, "scheme": scheme, "tree": tree}
     return _derive(secret, info)
+
+
+def delta_key(secret: bytes, *, scheme: Scheme, app: str, key_id: str) -> ContentKey:
+    """Derive the key of all bundles and single files of an app, until one of these is rotated."""
+    if len(secret) != SECRET_BYTES:
+        raise ValueError(f"a content secret is {SECRET_BYTES} bytes")
+    return _derive(secret, {"app": app, "key_id": key_id, "kind": "delta", "scheme": scheme})
 
 
 def payload_key(bundle: ContentKey, *, kind: str, base: Digest) -> ContentKey:

@@ -132,6 +132,7 @@ class Release:
 
     `channels` lists where it may be offered (empty: anywhere). `floor` is the lowest version a
     device that confirmed this release may be moved to. `capgo` is there for its scheme alone.
+    `files` is the list of single files, if there is one: see `core.files`.
     """
 
     app: str
@@ -145,6 +146,7 @@ class Release:
     channels: tuple[str, ...] = ()
     floor: Version | None = None
     notes: str = ""
+    files: Payload | None = None
 
     def to_json(self) -> JsonObject:
         """Return the `signed` part."""
@@ -162,6 +164,8 @@ class Release:
             signed["capgo"] = self.capgo.to_json()
         if self.channels:
             signed["channels"] = list(self.channels)
+        if self.files:
+            signed["files"] = self.files.to_json()
         if self.floor:
             signed["floor"] = str(self.floor)
         if self.notes:
@@ -185,9 +189,12 @@ class Release:
             channels=_channels(read),
             floor=read_version(read, "floor") if read.has("floor") else None,
             notes=read.string("notes", most=LIMITS.notes_bytes) if read.has("notes") else "",
+            files=Payload.read(read.object("files")) if read.has("files") else None,
         )
         if scheme is Scheme.NONE and release.bundle.blob != release.bundle.plain:
             raise FormatError(f"{at}.bundle: in the clear, `blob` and `plain` are the same")
+        if release.files and release.files.blob != release.files.plain:
+            raise FormatError(f"{at}.files: in the clear, `blob` and `plain` are the same")
         return release
 
 

@@ -2,8 +2,8 @@
 
 Kept is whatever a digest in a manifest could mean, so that this code cannot be wrong about a field
 it does not know: every 64 hex digits in every manifest that is unexpired, recent, or belongs to
-the last releases of a channel. A blob younger than the grace time may belong to a publish that is
-under way. Documents are never deleted.
+the last releases of a channel, and in the lists of single files that these lead to. A blob younger
+than the grace time may belong to a publish that is under way. Documents are never deleted.
 """
 
 import re
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from manifestgen.core.files import LIST_BYTES
+from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import VerificationError
 from manifestgen.publish.site import Head, Site
 from manifestgen.stores.interface import Entry
-from manifestgen.stores.names import BLOBS, history_name
+from manifestgen.stores.names import BLOBS, blob_name, history_name
 
 DEFAULT_GRACE: Final = timedelta(days=14)
 
@@ -62,14 +64,21 @@ def prune(
 def _needed(site: Site, channel: str, keep: int, grace: timedelta, now: datetime) -> Iterator[str]:
     """Give the digests that a channel still needs."""
     releases: set[Version] = set()
+    lists: set[Digest] = set()
     oldest: Head | None = None
     for head in site.earlier(site.head(channel)):
         oldest = head
         recent = max(head.manifest.expires, head.manifest.issued + grace) > now
         if not recent and len(releases) >= keep and _settled(site, head, now):
             return
-        releases |= {release.version for release in site.vouched(head)}
+        vouched = list(site.vouched(head))
+        releases |= {release.version for release in vouched}
         yield from (found.decode() for found in _DIGEST.findall(head.data))
+        for digest in {release.files.blob for release in vouched if release.files} - lists:
+            lists.add(digest)
+            # Unchecked: what a damaged one still names is kept as well.
+            stored = site.store.get(blob_name(digest), limit=LIST_BYTES)
+            yield from (found.decode() for found in _DIGEST.findall(stored.data if stored else b""))
     if oldest and oldest.manifest.previous is not None:
         raise VerificationError(
             f"history before {history_name(channel, oldest.manifest.sequence)} is missing",

@@ -85,7 +85,8 @@ class Published:
     """What a publish did; `changed` is false when all of it was there already.
 
     `offered` is false where the channel has moved on to something newer since; `share` is what
-    reaches devices now, in basis points.
+    reaches devices now, in basis points. `unlisted` says why no single files are listed where they
+    were asked for.
     """
 
     app: str
@@ -102,6 +103,9 @@ class Published:
     offered: bool
     share: int
     patched: Patched
+    files_listed: int
+    files_written: int
+    unlisted: str | None
 
 
 def publish(
@@ -131,7 +135,7 @@ def publish(
     manifest_keys = load_keys(settings, settings.manifest_uris(request.channel), ask)
     manifest_signers(site, request.channel, manifest_keys)
     head = site.head(request.channel, mark=high_water(settings, request.channel))
-    with _sealed(settings, request, store, ask, progress) as (sealed, sealing):
+    with _sealed(site, request, head, ask, progress) as (sealed, sealing):
         existing = site.release(request.version)
         if existing:
             envelope, release = existing
@@ -147,6 +151,7 @@ def publish(
         news = planned.is_news(head)  # what must be refused is refused before anything is written
         site.publish_roots()
         written = _store_bundle(store, release, sealed)
+        files_written = sealed.add_files_to(store, release)
         if news:
             patched = patches_for(site, head, release, public=sealing.public, tree=sealed.tree)
             planned = planned.with_patches(patched)
@@ -171,6 +176,9 @@ def publish(
         offered=release.version in versions(done.head),
         share=_share(done.head, release.version, now),
         patched=patched if done.changed else Patched(),
+        files_listed=release.tree.files if release.files else 0,
+        files_written=files_written,
+        unlisted=sealed.unlisted,
     )
 
 
@@ -279,9 +287,9 @@ def _store_release(site: Site, release: Release, envelope: Envelope) -> None:
 
 @contextmanager
 def _sealed(
-    settings: Settings, request: Request, store: Store, ask: Ask, progress: Progress | None
+    site: Site, request: Request, head: Head | None, ask: Ask, progress: Progress | None
 ) -> Iterator[tuple[Sealed, Sealing]]:
-    source = request.source
+    source, store, settings = request.source, site.store, site.settings
     if isinstance(source, CapgoZip):
         public = capgo_public(settings, ask)
         sealing = Sealing(Scheme.CAPGO, settings.app, opener=public)
@@ -295,17 +303,29 @@ def _sealed(
             yield sealed, sealing
         return
     sealing = _sealing(settings, ask)
-    with sealed_build(store, source, sealing, progress) as sealed:
+    folder = settings.state / "cache"
+    cache = bundle.Cache(folder, packer=bundle.PACKER_LARGE, secret=sealing.secret)
+    with sealed_build(
+        store,
+        source,
+        sealing,
+        progress,
+        cache=cache,
+        keep=not site.dry_run,
+        earlier=[release for _, release in pairs(head)],
+    ) as sealed:
         yield sealed, sealing
 
 
 def _sealing(settings: Settings, ask: Ask) -> Sealing:
     if settings.scheme is Scheme.NONE:
-        return Sealing(Scheme.NONE, settings.app)
+        return Sealing(Scheme.NONE, settings.app, delta=settings.delta)
     wrapper = load_wrapper(settings.capgo_key, folder=settings.folder, ask=ask)
     check_installed(settings, wrapper.public)
     secret = load_content_secret(settings.content_key, folder=settings.folder)
-    return Sealing(settings.scheme, settings.app, settings.checksum, secret, wrapper)
+    return Sealing(
+        settings.scheme, settings.app, settings.checksum, secret, wrapper, delta=settings.delta
+    )
 
 
 def read_build(settings: Settings, folder: Path) -> bundle.Build:

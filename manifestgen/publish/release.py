@@ -1,12 +1,11 @@
 """From a build folder, or a zip that Capgo's CLI encrypted, to a signed release and its blob."""
 
-import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -15,14 +14,14 @@ from manifestgen.core import capgo, cipher
 from manifestgen.core.archive import tree_of
 from manifestgen.core.audience import EVERYONE, Audience
 from manifestgen.core.cipher import ContentKey
+from manifestgen.core.files import why_not
 from manifestgen.core.release import V3, Payload, Release, Scheme, TreeRef, Wrapped
 from manifestgen.core.tree import Digest, Tree
 from manifestgen.core.version import Version
 from manifestgen.errors import Error
+from manifestgen.publish.files import Listed, Wrapping, chunks_of, list_files, write
 from manifestgen.stores import Store
 from manifestgen.stores.names import blob_name
-
-_CHUNK = 1024 * 1024  # bytes read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,8 @@ class Terms:
 class Sealing:
     """How payloads are encrypted; all but scheme and app are there for `capgo` alone.
 
-    `opener` stands for the wrapper where somebody else has wrapped the key.
+    `opener` stands for the wrapper where somebody else has wrapped the key. With `delta`, builds
+    get a list of single files where that pays, and then one key serves all of the app.
     """
 
     scheme: Scheme
@@ -48,6 +48,7 @@ class Sealing:
     secret: bytes = b""
     wrapper: capgo.Wrapper | None = None
     opener: RSAPublicKey | None = None
+    delta: bool = False
 
     @property
     def public(self) -> RSAPublicKey | None:
@@ -60,12 +61,17 @@ class Sealing:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A bundle ready to be stored: the file in scratch, and what a release says of it."""
+    """A bundle ready to be stored: the file in scratch, and what a release says of it.
+
+    `listed` are its single files, or `unlisted` says why there are none where they were asked for.
+    """
 
     path: Path
     tree: Tree
     payload: Payload
     wrapped: Wrapped | None
+    listed: Listed | None = None
+    unlisted: str | None = None
 
     def release(self, terms: Terms, sealing: Sealing, issued: datetime) -> Release:
         """Return the statement to sign."""
@@ -80,23 +86,48 @@ class Sealed:
             audience=terms.audience,
             floor=terms.floor,
             notes=terms.notes,
+            files=self.listed.payload if self.listed else None,
         )
 
     def add_to(self, store: Store) -> bool:
         """Store the blob; `False` if it was there."""
         return store.add(blob_name(self.payload.blob), self.path)
 
+    def add_files_to(self, store: Store, release: Release) -> int:
+        """Store the single files that a release lists; return how many were not there."""
+        if self.listed is None or release.files != self.listed.payload:
+            return 0
+        return self.listed.add_to(store)
+
 
 @contextmanager
 def sealed_build(
-    store: Store, build: bundle.Build, sealing: Sealing, progress: Callable[[int], None] | None
+    store: Store,
+    build: bundle.Build,
+    sealing: Sealing,
+    progress: Callable[[int], None] | None,
+    *,
+    cache: bundle.Cache,
+    keep: bool = True,
+    earlier: Iterable[Release] = (),
 ) -> Iterator[Sealed]:
-    """Pack and encrypt a build into the store's scratch folder."""
-    with store.scratch() as scratch:
+    """Pack and encrypt a build into the store's scratch folder.
+
+    What was packed anew goes into the cache, if what is done with it succeeds and `keep` says so.
+    Of `earlier` releases, which verify, single files are taken over.
+    """
+    with store.scratch() as scratch, cache:
         plain = scratch / "bundle.zip"
         with plain.open("w+b") as out:
-            packed = bundle.pack(build, out, progress=progress)
-        yield _seal(plain, packed, sealing)
+            packed = bundle.pack(build, out, progress=progress, cache=cache)
+        sealed = _seal(plain, packed, sealing, _Singles(store, build, earlier))
+        keep = keep and packed.fresh > 0
+        if keep and sealed.path == plain:  # which the store is going to take
+            plain = plain.with_name("kept.zip")
+            shutil.copyfile(sealed.path, plain)
+        yield sealed
+        if keep:
+            cache.keep(plain, packed.streams)
 
 
 @contextmanager
@@ -114,10 +145,10 @@ def sealed_capgo_zip(
     with store.scratch() as scratch:
         stored, plain = scratch / "bundle.bin", scratch / "bundle.zip"
         with source.open("rb") as file:
-            blob, size = _write(stored, _chunks(file))
+            blob, size = write(stored, chunks_of(file))
         with stored.open("rb") as file:
-            content = cipher.decrypt(_chunks(file), capgo.unwrap(public, wrapped))
-            plain_digest, plain_size = _write(plain, content)
+            content = cipher.decrypt(chunks_of(file), capgo.unwrap(public, wrapped))
+            plain_digest, plain_size = write(plain, content)
         capgo.check_wrapped(public, wrapped, plain_digest)
         with plain.open("rb") as file:
             tree = tree_of(file)
@@ -127,40 +158,44 @@ def sealed_capgo_zip(
         yield Sealed(stored, tree, Payload(blob, size, plain_digest, plain_size), wrapped)
 
 
-def _seal(plain: Path, packed: bundle.Packed, sealing: Sealing) -> Sealed:
-    digest, size = Digest(packed.sha256), packed.size
+@dataclass(frozen=True, slots=True)
+class _Singles:
+    """Where single files come from."""
+
+    store: Store
+    build: bundle.Build
+    earlier: Iterable[Release]
+
+    def listed(self, tree: Tree, wrapping: Wrapping | None, scratch: Path) -> Listed:
+        return list_files(
+            self.store, self.build, tree, wrapping, scratch=scratch, earlier=self.earlier
+        )
+
+
+def _seal(plain: Path, packed: bundle.Packed, sealing: Sealing, singles: _Singles) -> Sealed:
+    digest, size, tree = Digest(packed.sha256), packed.size, packed.tree
+    unlisted = why_not(tree, size) if sealing.delta else None
+    delta = sealing.delta and unlisted is None
     if sealing.scheme is Scheme.NONE or sealing.wrapper is None:
-        return Sealed(plain, packed.tree, Payload(digest, size, digest, size), None)
-    key = cipher.bundle_key(
-        sealing.secret,
-        scheme=sealing.scheme,
-        app=sealing.app,
-        packer=packed.packer,
-        tree=packed.tree.digest(),
-    )
+        listed = singles.listed(tree, None, plain.parent) if delta else None
+        return Sealed(plain, tree, Payload(digest, size, digest, size), None, listed, unlisted)
+    key = _key(sealing, packed, delta=delta, key_id=capgo.key_id(sealing.wrapper.public))
     wrapped = capgo.wrap(sealing.wrapper, key, digest, sealing.form)
     path = plain.with_name("bundle.bin")
     blob, stored_size = _encrypt(plain, path, key)
-    plain.unlink()
-    return Sealed(path, packed.tree, Payload(blob, stored_size, digest, size), wrapped)
+    wrapping = Wrapping(key, wrapped, sealing.wrapper)
+    listed = singles.listed(tree, wrapping, plain.parent) if delta else None
+    return Sealed(path, tree, Payload(blob, stored_size, digest, size), wrapped, listed, unlisted)
+
+
+def _key(sealing: Sealing, packed: bundle.Packed, *, delta: bool, key_id: str) -> ContentKey:
+    secret, scheme, app = sealing.secret, sealing.scheme, sealing.app
+    if delta:  # the plugin knows one key for all that it is told of at once
+        return cipher.delta_key(secret, scheme=scheme, app=app, key_id=key_id)
+    tree = packed.tree.digest()
+    return cipher.bundle_key(secret, scheme=scheme, app=app, packer=packed.packer, tree=tree)
 
 
 def _encrypt(plain: Path, path: Path, key: ContentKey) -> tuple[Digest, int]:
     with plain.open("rb") as file:
-        return _write(path, cipher.encrypt(_chunks(file), key))
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk
-
-
-def _write(path: Path, chunks: Iterable[bytes]) -> tuple[Digest, int]:
-    """Write a scratch file; return its SHA-256 and size."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
-    return Digest(digest.hexdigest()), size
+        return write(path, cipher.encrypt(chunks_of(file), key))

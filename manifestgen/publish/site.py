@@ -7,6 +7,7 @@ What a killed command left half-done is finished here first: whoever finds histo
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, VerificationError
 from manifestgen.publish.trust import RootChain
 from manifestgen.stores import Store
+from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.names import (
     INDEX,
     ROOT,
@@ -243,7 +245,8 @@ class Site:
         if self.settings.base_url is None:
             return {}
         channel = trusted.manifest.channel
-        answers = stock.responses(trusted, self.settings.base_url)
+        lists = partial(usable_file_list, self.store)
+        answers = stock.responses(trusted, self.settings.base_url, lists)
         for platform in stock.PLATFORMS:
             if platform not in answers and self.store.size(capgo_name(channel, platform)):
                 answers[platform] = answers[None]
