@@ -1,18 +1,20 @@
-"""`python -m tests.bench [publish|check] [--builds swagger,n8n] [--rounds 5]`: print tables."""
+"""Print a table: `python -m tests.bench [publish|check|patches] [--builds n8n] [--rounds 5]`."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import check, publish
+from tests.bench import check, patches, publish
 from tests.tools import builds
+
+TABLES = ["publish", "check", "patches"]
 
 
 def main(arguments: list[str]) -> int:
     """Print the table that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("table", nargs="?", default="publish", choices=["publish", "check"])
+    parser.add_argument("table", nargs="?", default="publish", choices=TABLES)
     parser.add_argument("--builds", default=",".join(builds.SOURCES))
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
@@ -20,6 +22,8 @@ def main(arguments: list[str]) -> int:
         match given.table:
             case "check":
                 print(check.table(given.rounds * 100))
+            case "patches":
+                print(patches.table(given.builds.split(","), given.rounds, Path(scratch)))
             case _:
                 print(publish.table(given.builds.split(","), given.rounds, Path(scratch)))
     return 0
