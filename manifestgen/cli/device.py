@@ -81,7 +81,7 @@ def _check(
     """
     facts = (id_, platform, native, builtin)
     updater = _updater(site, root, state, channel=channel, key=key, facts=facts)
-    return _outcome(updater.check())
+    return _outcome(updater.check(), state)
 
 
 def _install(
@@ -106,7 +106,7 @@ def _install(
     """
     facts = (id_, platform, native, builtin)
     updater = _updater(site, root, state, channel=channel, key=key, facts=facts)
-    return _outcome(updater.install())
+    return _outcome(updater.install(), state)
 
 
 def _confirm(
@@ -193,7 +193,7 @@ def _read(path: Path, option: str) -> bytes:
         raise UsageError(f"{option}: cannot read {path}: {reason}") from None
 
 
-def _outcome(done: "Outcome") -> Output:
+def _outcome(done: "Outcome", state: Path) -> Output:
     data = {
         "action": done.action.value,
         "from": _version(done.before),
@@ -207,10 +207,10 @@ def _outcome(done: "Outcome") -> Output:
         "notes": done.notes,
         "rolled_back": _version(done.rolled_back),
     }
-    return Output(data, "\n".join(_lines(done)))
+    return Output(data, "\n".join(_lines(done, state)))
 
 
-def _lines(done: "Outcome") -> Sequence[str]:
+def _lines(done: "Outcome", state: Path) -> Sequence[str]:
     lines = []
     if done.rolled_back:
         lines.append(f"{done.rolled_back.version} was not confirmed and is left for good")
@@ -220,7 +220,7 @@ def _lines(done: "Outcome") -> Sequence[str]:
             lines.append(f"would install {_name(done.after)} ({came})")
         case "installed":
             lines.append(f"installed {_name(done.after)} ({came})")
-            lines.append("  confirm it once it works: manifestgen device confirm --state DIR")
+            lines.append(f"  confirm it once it works: manifestgen device confirm --state {state}")
         case "reset":
             lines.append("the built-in app is to run: what ran was withdrawn")
         case _:

@@ -223,6 +223,7 @@ def _data(done: "Published", seconds: float) -> dict[str, object]:
         "changed": done.changed,
         "seconds": seconds,
         "notes": list(done.patched.notes),
+        "files": {"listed": done.files_listed, "written": done.files_written},
     }
 
 
@@ -271,5 +272,12 @@ def _text(
             f"  bundle    {done.blob_bytes:,} bytes, {sealed}{again}",
             *_patches(done),
             *_files(done),
+            *_paused(done),
         ]
     )
+
+
+def _paused(done: "Published") -> list[str]:
+    if not done.paused:
+        return []
+    return ["  paused    devices get it after `manifestgen channel resume`"]

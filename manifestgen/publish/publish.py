@@ -101,6 +101,7 @@ class Published:
     blob_bytes: int
     changed: bool
     offered: bool
+    paused: bool
     share: int
     patched: Patched
     files_listed: int
@@ -174,6 +175,7 @@ def publish(
         blob_bytes=release.bundle.size,
         changed=done.changed,
         offered=release.version in versions(done.head),
+        paused=done.head.manifest.paused,
         share=_share(done.head, release.version, now),
         patched=patched if done.changed else Patched(),
         files_listed=release.tree.files if release.files else 0,

@@ -6,7 +6,7 @@ import pytest
 
 from tests.channels.conftest import Publisher
 from tests.channels.fleet import BUILTIN
-from tests.publish.project import changes, snapshot
+from tests.publish.project import SAMPLE, changes, snapshot
 
 
 def test_withdrawn_with_something_beneath_devices_move_to_it(shop: Publisher) -> None:
@@ -378,3 +378,9 @@ def test_show_and_list_say_what_is_offered(shop: Publisher) -> None:
     assert top["audience"] == "ios, native >=3"
     assert top["notes"] == "faster"
     assert "ios, native >=3" in shop.does("channel show").out
+
+
+def test_publishing_to_a_paused_channel_says_that_devices_wait(shop: Publisher) -> None:
+    shop.does("channel pause")
+    said = shop.does(f"publish {SAMPLE / 'v2'} --version 9.0.0")
+    assert "after `manifestgen channel resume`" in said.out
