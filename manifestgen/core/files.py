@@ -185,14 +185,15 @@ def decompress(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     stream = brotli.Decompressor()
     try:
         for chunk in chunks:
-            data = chunk
-            while data or not stream.can_accept_more_data():
-                piece = stream.process(data, output_buffer_limit=_CHUNK)
-                data = b""
+            if chunk and stream.is_finished():
+                raise VerificationError("bytes follow its brotli stream", code="archive")
+            piece = stream.process(chunk, output_buffer_limit=_CHUNK)
+            while piece:  # it takes a chunk whole, and gives what comes of it a piece at a time
                 size -= len(piece)
                 if size < 0:
                     raise VerificationError("it unpacks to more than was signed", code="archive")
                 yield piece
+                piece = stream.process(b"", output_buffer_limit=_CHUNK)
     except brotli.error:
         raise VerificationError("it is no whole brotli stream", code="archive") from None
     if not stream.is_finished():

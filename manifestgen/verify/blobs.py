@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen.core import capgo, cipher
 from manifestgen.core.archive import tree_of
+from manifestgen.core.files import Encoding, FileList, SingleFile, decompress
 from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.release import Payload, Release, Wrapped
@@ -33,7 +34,8 @@ class Job:
     """A blob to check: against a `payload`, and as a release's bundle where there is a `release`.
 
     `payload` is `None` for a blob that no document names; then only its name speaks. A `needed`
-    one must be there. `what` says in messages what it is.
+    one must be there. `what` says in messages what it is. With a `single`, it is that file of the
+    release, and not its bundle.
     """
 
     blob: Digest
@@ -41,6 +43,7 @@ class Job:
     release: Release | None = None
     needed: bool = False
     what: str = ""
+    single: SingleFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,22 @@ def bundle_jobs(releases: Iterable[Release], *, needed: bool) -> Iterator[Job]:
     """Make the jobs for releases' bundles."""
     for one in releases:
         yield Job(one.bundle.blob, one.bundle, one, needed, f"the bundle of {one.version}")
+
+
+def list_jobs(releases: Iterable[Release], *, needed: bool) -> Iterator[Job]:
+    """Make the jobs for lists of single files; `file_jobs` are for what is in them."""
+    for one in releases:
+        if one.files:
+            what = f"the list of files of {one.version}"
+            yield Job(one.files.blob, one.files, None, needed, what)
+
+
+def file_jobs(release: Release, listed: FileList, *, needed: bool) -> Iterator[Job]:
+    """Make the jobs for the single files of a release."""
+    for one in listed.files:
+        payload = Payload(one.blob, one.stored, one.file.sha256, one.file.size)
+        what = f"{one.file.path!r} of {release.version}"
+        yield Job(one.blob, payload, release, needed, what, one)
 
 
 def patch_jobs(manifests: Iterable[TrustedManifest], *, needed: bool) -> Iterator[Job]:
@@ -112,6 +131,8 @@ def _judge(stored: "_Measured", job: Job, public: RSAPublicKey | None) -> str | 
         stored.check(job.blob, job.payload)
         return None
     release = job.release
+    if job.single:
+        return _judge_single(stored, job, job.single, release.capgo, public)
     if release.capgo is None:
         _check_content(stored, job.blob, release, stored)
         return None
@@ -125,6 +146,37 @@ def _judge(stored: "_Measured", job: Job, public: RSAPublicKey | None) -> str | 
         return "not decrypted: it was encrypted for apps of another Capgo key"
     _check_content(stored, job.blob, release, _decrypted(stored, release.capgo, public))
     capgo.check_wrapped(public, release.capgo, release.bundle.plain)
+    return None
+
+
+def _judge_single(
+    stored: "_Measured",
+    job: Job,
+    single: SingleFile,
+    wrapped: Wrapped | None,
+    public: RSAPublicKey | None,
+) -> str | None:
+    if wrapped and (public is None or wrapped.key_id != capgo.key_id(public)):
+        _drain(stored)
+        stored.check(job.blob, job.payload)
+        return None  # that it was not decrypted is told of the bundle
+    digest, problem = hashlib.sha256(), None
+    try:
+        plain = _decrypted(stored, wrapped, public) if wrapped and public else iter(stored)
+        if single.encoding is Encoding.BROTLI:
+            plain = decompress(plain, single.file.size)
+        for chunk in plain:
+            digest.update(chunk)
+    except VerificationError as error:
+        problem = error
+    _drain(stored)
+    stored.check(job.blob, job.payload)
+    if problem:
+        raise problem
+    if digest.hexdigest() != single.file.sha256:
+        raise VerificationError("it holds another content than was signed", code="digest")
+    if wrapped and public and single.checksum:
+        capgo.check_digest(public, single.checksum, single.file.sha256, wrapped.form)
     return None
 
 

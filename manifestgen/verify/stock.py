@@ -6,21 +6,24 @@ holds the ones its manifests call for, byte for byte.
 
 import json
 import re
-from collections.abc import Mapping
+from functools import partial
 
 from manifestgen.core import stock
 from manifestgen.core.keyring import TrustedManifest
+from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.interface import SMALL
 from manifestgen.stores.names import capgo_name
 from manifestgen.verify.audit import Audit
 
+_UNKNOWN = "https://base.invalid"
 _BASE = re.compile(r"https?://[^\s?#]+")
 
 
 def check_stock(audit: Audit, head: TrustedManifest, base_url: str | None) -> None:
     """Compare a channel's `capgo*.json` with its manifest; without a base URL, all but the host."""
     channel = head.manifest.channel
-    answers = stock.responses(head, base_url or "https://base.invalid")
+    lists = partial(usable_file_list, audit.store)
+    answers = stock.responses(head, base_url or _UNKNOWN, lists)
     for platform in (None, *stock.PLATFORMS):
         name = capgo_name(channel, platform)
         if platform not in answers and _is_absent(audit, name):
@@ -39,16 +42,21 @@ def _is_absent(audit: Audit, name: str) -> bool:
 
 
 def _check(
-    audit: Audit, name: str, data: bytes, answer: Mapping[str, str], base_url: str | None
+    audit: Audit, name: str, data: bytes, answer: stock.Response, base_url: str | None
 ) -> None:
+    wanted = stock.encode(answer)
     if base_url is None and "url" in answer:
-        path = answer["url"].removeprefix("https://base.invalid")
-        base = _base(data, path)
+        base = _base(data, answer["url"].removeprefix(_UNKNOWN))
         if base is not None:
-            answer = {**answer, "url": base + path}
+            wanted = wanted.replace(_UNKNOWN.encode(), _spelt(base))
             audit.note(name, f"points to {base}; whether that is right is not known here")
-    if data != stock.encode(answer):
+    if data != wanted:
         audit.problem(name, "capgo", "is not what follows from the manifest")
+
+
+def _spelt(base: str) -> bytes:
+    """Return a text as it stands between the quotes of a JSON string."""
+    return json.dumps(base).encode()[1:-1]
 
 
 def _base(data: bytes, path: str) -> str | None:

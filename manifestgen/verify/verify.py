@@ -11,13 +11,23 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from manifestgen.core.files import FileList
 from manifestgen.core.root import ANY_CHANNEL
 from manifestgen.errors import UsageError
+from manifestgen.stores.file_lists import read_file_list
 from manifestgen.stores.interface import Store
-from manifestgen.stores.names import BLOBS, ROOT, history_sequence, manifest_channel
+from manifestgen.stores.names import BLOBS, ROOT, blob_name, history_sequence, manifest_channel
 from manifestgen.verify.anchor import Anchor
 from manifestgen.verify.audit import ROOT_PART, Audit, part_of
-from manifestgen.verify.blobs import Checked, Job, bundle_jobs, check_blobs, patch_jobs
+from manifestgen.verify.blobs import (
+    Checked,
+    Job,
+    bundle_jobs,
+    check_blobs,
+    file_jobs,
+    list_jobs,
+    patch_jobs,
+)
 from manifestgen.verify.leftovers import note_leftovers, unnamed_blobs
 from manifestgen.verify.manifests import Line, check_channel, is_there
 from manifestgen.verify.patches import try_patches
@@ -110,7 +120,7 @@ def _check_blobs(
     audit: Audit, lines: Sequence[Line], releases: Releases, public: RSAPublicKey | None
 ) -> set[str]:
     """Check every blob; return the names of those that are not what they should be."""
-    jobs = _jobs(lines, releases)
+    jobs = [*_jobs(lines, releases), *_single_jobs(audit, releases)]
     named = {job.blob for job in jobs}
     jobs += [Job(digest) for digest in unnamed_blobs(audit, named)]
     results = check_blobs(audit.store, jobs, public)
@@ -139,11 +149,28 @@ def _jobs(lines: Sequence[Line], releases: Releases) -> list[Job]:
     every = [
         *bundle_jobs(releases.offered, needed=True),
         *patch_jobs(heads, needed=True),
+        *list_jobs(releases.offered, needed=True),
+        *list_jobs(releases.kept, needed=False),
         *bundle_jobs(releases.kept, needed=False),
         *patch_jobs(past, needed=False),
     ]
     once = {(job.blob, job.payload, job.release): job for job in reversed(every)}
     return list(reversed(once.values()))
+
+
+def _single_jobs(audit: Audit, releases: Releases) -> list[Job]:
+    """List every single file once, however many releases share it."""
+    once: dict[object, Job] = {}
+    for release in (*releases.offered, *releases.kept):
+        if release.files is None:
+            continue
+        with audit.judging(blob_name(release.files.blob)):
+            listed = read_file_list(audit.store, release) or FileList(())
+            key = release.capgo and (release.capgo.session_key, release.capgo.iv)
+            for job in file_jobs(release, listed, needed=release in releases.offered):
+                checksum = job.single.checksum if job.single else None
+                once.setdefault((job.payload, checksum, key), job)
+    return list(once.values())
 
 
 def _tell(audit: Audit, checked: Checked) -> None:
@@ -153,7 +180,7 @@ def _tell(audit: Audit, checked: Checked) -> None:
         audit.count(name, checked.size)
     elif job.needed:
         audit.problem(name, "missing", f"{job.what} is missing")
-    elif job.release:
+    elif job.release and not job.single:
         audit.note(name, f"{job.what} was pruned; nothing offers it now")
     if checked.error:
         what = f"{job.what}: " if job.what else ""
