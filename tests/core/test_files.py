@@ -6,6 +6,7 @@ import pytest
 
 from manifestgen.core import canonical
 from manifestgen.core.canonical import Json
+from manifestgen.core.cipher import delta_key
 from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.files import (
     ANSWER_BYTES,
@@ -188,6 +189,13 @@ PLAIN = SingleFile(file("a.png"), sha256(b"a"), 16, Encoding.NONE, CHECKSUM)
 def test_a_list_that_is_none_or_another_releases_is_refused(data: bytes, release: Release) -> None:
     with pytest.raises(VerificationError):
         FileList.decode(data, release)
+
+
+def test_the_key_of_an_apps_files_is_the_same_for_ever() -> None:
+    key = delta_key(bytes(32), scheme=Scheme.CAPGO, app="com.example.app", key_id="M" * 20)
+    assert (
+        key.key + key.iv
+    ).hex() == "f179c1016ed48f55ccc8f259aa90edfff8dd37664835a4499f408bb86d5eda92"
 
 
 def test_a_list_has_a_limit() -> None:

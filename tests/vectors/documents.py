@@ -286,6 +286,7 @@ def release_family() -> Family:
             floor="1.2.0",
             notes="Grüße\n" + "😀" * 100,
         ),
+        "with a list of single files": changed(full, files={**bundle, "plain": bundle["blob"]}),
         "unknown members": changed(full, colour="blue", extra={"a": [1]}),
         "pre-release": changed(full, version="1.4.2-rc.1"),
         "notes of 512 bytes": changed(full, notes="é" * 256),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from manifestgen.core.audience import Audience, NativeRange
 from manifestgen.core.envelope import Envelope, Kind, pae
+from manifestgen.core.files import Encoding, FileList, SingleFile
 from manifestgen.core.keyring import Keyring
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Rollout
@@ -44,9 +45,11 @@ def examples() -> Mapping[str, str]:
     signed = trusted.manifest.to_json()
     message = envelope.message(Kind.MANIFEST)
     tree = Tree.of([File("index.html", sha256(b"<!doctype html>"), 15)])
+    single = SingleFile(tree.files[0], tree.files[0].sha256, 15, Encoding.NONE)
     return {
         "manifest-bytes": manifest().decode(),
         "manifest": _pretty(envelope.to_json()),
+        "files": FileList((single,)).encode().decode(),
         "manifest-facts": "\n".join(
             [
                 f"length of the file             {len(manifest())}",

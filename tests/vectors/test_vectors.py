@@ -57,7 +57,7 @@ def test_every_code_in_core_is_explained() -> None:
         for path in core.glob("*.py")
         for code in re.findall(r'code="(\w+)"', path.read_text("utf-8"))
     }
-    assert used - {"history"} == _codes_of_the_page() - {"format", "tree"}
+    assert used - {"history"} == _codes_of_the_page() - {"format"}
 
 
 def _codes_of_the_page() -> set[str]:
@@ -67,7 +67,7 @@ def _codes_of_the_page() -> set[str]:
 
 class TestPage:
     def test_every_json_example_is_json(self) -> None:
-        assert len(BLOCKS) == 7
+        assert len(BLOCKS) == 8
         for block in BLOCKS:
             json.loads(block)
 
