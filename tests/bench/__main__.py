@@ -1,14 +1,14 @@
-"""Print a table: `python -m tests.bench [publish|check|patches] [--builds n8n] [--rounds 5]`."""
+"""`python -m tests.bench [TABLE] [--builds swagger,n8n] [--rounds 5]`: print a table."""
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import check, patches, publish
+from tests.bench import again, check, patches, publish
 from tests.tools import builds
 
-TABLES = ["publish", "check", "patches"]
+TABLES = ["publish", "again", "check", "patches"]
 
 
 def main(arguments: list[str]) -> int:
@@ -22,6 +22,8 @@ def main(arguments: list[str]) -> int:
         match given.table:
             case "check":
                 print(check.table(given.rounds * 100))
+            case "again":
+                print(again.table(given.builds.split(","), given.rounds, Path(scratch)))
             case "patches":
                 print(patches.table(given.builds.split(","), given.rounds, Path(scratch)))
             case _:

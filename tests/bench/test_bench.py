@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bench import check, publish
+from tests.bench import again, check, publish
 
 
 def test_the_publish_table_names_every_contender(tmp_path: Path) -> None:
@@ -10,6 +10,12 @@ def test_the_publish_table_names_every_contender(tmp_path: Path) -> None:
     row = table.splitlines()[-1]
     assert row.startswith("| swagger 5.34.0 |")
     assert row.count("|") == table.splitlines()[0].count("|")
+
+
+def test_the_table_of_publishing_again_has_every_build(tmp_path: Path) -> None:
+    heading, _, row = again.table(["swagger"], 1, tmp_path).splitlines()
+    assert row.startswith("| swagger 5.34.0 |")
+    assert row.count("|") == heading.count("|")
 
 
 def test_the_check_table_has_both_manifests() -> None:
