@@ -33,6 +33,7 @@ _FILES = {
     "explain": "explain",
     "keys": "keys",
     "bundle": "bundle",
+    "watch": "watch",
     "serve": "serve",
     "server": "server",
     "client": "client",

@@ -167,7 +167,7 @@ class Site:
             raise _Status(403)
         data = self._render(name, request.headers.get("host", ""))
         if data is not None:
-            return _Found(name, data, _tag(data))
+            return _Found(name, data, tag_of(data))
         # Nginx lists no folders either.
         listing = name.endswith(f"/{INDEX}") or name == INDEX
         folder = os.path.dirname(f"{self._root}/{name}")  # noqa: PTH120 - strings throughout
@@ -209,10 +209,11 @@ def _described(name: str, handle: int) -> _Found:
         return _Found(name, Part(file, 0, found.st_size), tag)
     with file:
         data = file.read()
-    return _Found(name, data, _tag(data))
+    return _Found(name, data, tag_of(data))
 
 
-def _tag(data: bytes) -> str:
+def tag_of(data: bytes) -> str:
+    """Return the ETag of a document."""
     return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
 
 

@@ -1,0 +1,149 @@
+"""The project in `.manifestgen/dev/`: a site, keys and a root that production never hears of.
+
+It is a project like any other, so every command works on it with
+`--config .manifestgen/dev/manifestgen.toml`. Its keys are made when it is, also where no keys may
+be made otherwise, and nothing is lost with it: whoever deletes the folder gets a new one.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from manifestgen.bundle import version_of
+from manifestgen.config import Channel, Settings
+from manifestgen.core.version import Version
+from manifestgen.errors import ConflictError, FormatError, StoreError, VerificationError
+from manifestgen.publish import init, version_beside
+from manifestgen.publish.trust import RootChain, load_roots
+from manifestgen.stores import DirectoryStore, Store
+from manifestgen.stores.locks import try_lock
+from manifestgen.stores.names import RELEASES
+from manifestgen.watch.quick import QuickStore
+
+EXPIRES: Final = timedelta(hours=2)
+"""How long a development manifest is good for; it is renewed at half time."""
+MARK: Final = "dev"
+"""The first pre-release identifier of development versions."""
+
+_RELEASE = re.compile(rf"{RELEASES}(.+)\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """A development project, its site, and the version that its own lie below."""
+
+    settings: Settings
+    chain: RootChain
+    store: Store
+    base: Version
+
+    @property
+    def site(self) -> Path:
+        """The folder of the site."""
+        return self.settings.folder / self.settings.site
+
+    def version(self, before: Version | None) -> Version:
+        """Return the next development version, above the one `before`."""
+        first = replace(self.base, pre=(MARK, "1"))
+        if before is None or before < first:
+            return first
+        core = replace(before, pre=())
+        if len(before.pre) != 2 or before.pre[0] != MARK or not before.pre[1].isdigit():
+            return replace(core, patch=core.patch + 1, pre=(MARK, "1"))
+        return replace(core, pre=(MARK, str(int(before.pre[1]) + 1)))
+
+
+@contextmanager
+def open_workshop(project: Settings, folder: Path, *, now: datetime) -> Iterator[Workshop]:
+    """Open a project's development site, and make it if there is none; one at a time.
+
+    Raises:
+        ConflictError: another process watches into it.
+    """
+    settings = development(project)
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    ignore = settings.folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+    with _locked(settings.folder):
+        init(settings, now=now, ask=_nobody, ci=False)
+        chain = _chain(settings)
+        store = QuickStore(settings.folder / settings.site, settings.folder / ".tmp")
+        yield Workshop(settings, chain, store, _base(project, folder))
+
+
+def development(project: Settings) -> Settings:
+    """Return the settings of a project's development site.
+
+    Keys are its own, whatever the environment or the file names for production.
+    """
+    return Settings(
+        folder=project.state / "dev",
+        app=project.app,
+        channel=project.channel,
+        scheme=project.scheme,
+        checksum=project.checksum,
+        patches=0,
+        channels={project.channel: Channel(EXPIRES)},
+    )
+
+
+def _chain(settings: Settings) -> RootChain:
+    chain = load_roots(settings)
+    app = chain.keyring.root.app
+    if app != settings.app:
+        raise VerificationError(
+            f"the development site in {settings.folder} is for {app}, not {settings.app}",
+            code="wrong_app",
+            hint=f"delete {settings.folder}; it is made again",
+        )
+    return chain
+
+
+def _base(project: Settings, folder: Path) -> Version:
+    """Return the version to come: `package.json`'s, or the one after the last release."""
+    named = replace(version_beside(folder), pre=()) if version_of(folder) else Version(0, 0, 1)
+    released = max(_released(project), default=None)
+    if released is None or named > released:
+        return named
+    core = replace(released, pre=())
+    return core if released.pre else replace(core, patch=core.patch + 1)
+
+
+def _released(project: Settings) -> Iterator[Version]:
+    """Give the versions in a project's site, by name: nothing rests on them but a number."""
+    if "://" in project.site:
+        return
+    with suppress(StoreError):
+        for entry in DirectoryStore(project.folder / project.site).names(RELEASES):
+            found = _RELEASE.fullmatch(entry.name)
+            with suppress(FormatError):
+                if found:
+                    yield Version.parse(found[1])
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    path = folder / ".watch-lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        if not try_lock(handle):
+            holder = path.read_text("ascii", "replace")[:20]
+            raise ConflictError(
+                f"process {holder or '?'} watches into {folder} already",
+                hint="end it first: one site, one watch",
+            )
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)
+
+
+def _nobody(_name: str) -> None:
+    return None

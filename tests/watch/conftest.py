@@ -1,0 +1,5 @@
+"""Projects to run commands in."""
+
+from tests.publish.project import fresh, project, published
+
+__all__ = ["fresh", "project", "published"]
