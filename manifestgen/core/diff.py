@@ -28,7 +28,7 @@ B = TypeVar("B")
 Contents: TypeAlias = Callable[[File], bytes]
 """Return the content of a file of a tree, or raise; called from several threads."""
 
-_GROUP: Final = 16 * 1024 * 1024  # bytes of the old side that are compared at once
+_GROUP: Final = 12 * 1024 * 1024  # bytes of the old side that are compared at once
 _SCANNED: Final = 1024 * 1024  # bytes of a cover that are looked at together
 # Lone equal bytes between two different ones cost more as a copy than as a literal.
 _DIFFERENT = re.compile(rb"[^\0]+(?:\0[^\0]+)*")
