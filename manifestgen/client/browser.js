@@ -46,7 +46,12 @@ export function browserAdapter({ worker = './worker.js', scope, keys, primitives
   }
 
   /** @param {Slot} slot */
-  const holds = async ({ ref, tree }) => (await treeOf(`${prefix} ${ref}`, home)) === tree;
+  const base = ({ ref }) => cacheBase(`${prefix} ${ref}`, key, home);
+  /** @param {Slot} slot */
+  const holds = async (slot) => {
+    const files = await base(slot).files();
+    return (await treeDigest(files).catch(() => null)) === slot.tree; // `null`: it is no tree
+  };
 
   return {
     current: async () => (await ask('status')).running,
@@ -56,7 +61,7 @@ export function browserAdapter({ worker = './worker.js', scope, keys, primitives
       const ref = tree.digest;
       if (await holds({ version, tree: ref, ref })) return { ref, via: 'kept', bytes: 0 };
       const into = cacheSink(`${prefix} ${ref}`, key, headers);
-      const { via, bytes } = await obtain(plan, into, { keys, primitives });
+      const { via, bytes } = await obtain(plan, into, { keys, primitives, base });
       await into.finish(`${home.href}?manifestgen=whole`);
       return { ref, via, bytes };
     },
@@ -193,19 +198,32 @@ function full(error) {
   throw new UpdateError(isFull ? 'full' : 'storage', `the cache: ${error.message}`, error);
 }
 
-/** Digest what a cache holds; `null` if it is no tree. @param {string} name  @param {URL} home */
-async function treeOf(name, home) {
-  if (!(await caches.has(name))) return null;
-  const cache = await caches.open(name);
-  const files = [];
-  for (const { url } of await cache.keys()) {
-    if (new URL(url).search) continue; // the mark
-    const found = await cache.match(url);
-    const data = new Uint8Array(await (found || new Response()).arrayBuffer());
-    const path = decodeURIComponent(url.slice(home.href.length));
-    files.push({ path, sha256: await digest(data), size: data.length });
-  }
-  return treeDigest(files).catch(() => null);
+/**
+ * @param {string} name
+ * @param {(path: string) => string} key
+ * @param {URL} home
+ * @returns {import('./bundle.js').Base}
+ */
+function cacheBase(name, key, home) {
+  /** @param {string} url */
+  const content = async (url) => {
+    const found = await caches.match(url, { cacheName: name });
+    return new Uint8Array(await (found || new Response()).arrayBuffer());
+  };
+  return {
+    async files() {
+      const files = [];
+      const known = (await caches.has(name)) ? await (await caches.open(name)).keys() : [];
+      for (const { url } of known) {
+        if (new URL(url).search) continue; // the mark
+        const data = await content(url);
+        const path = decodeURIComponent(url.slice(home.href.length));
+        files.push({ path, sha256: await digest(data), size: data.length });
+      }
+      return files;
+    },
+    read: (path) => content(key(path)),
+  };
 }
 
 /** What servers call these; browsers insist for scripts, styles, fonts and WebAssembly. */

@@ -2,15 +2,18 @@
  * From a signed release to checked files, for adapters that do without the stock plugin.
  *
  * In this order: the ways to get a release, cheapest first, the whole bundle last; the stored
- * digest before anything is decrypted; the plain digest after; a zip read as if an enemy had made
- * it; the digest of the tree before anybody may switch to it. The rules for paths and archives, and
- * the order in which they are tried, are those of `core/paths.py` and `core/archive.py`, where each
- * has its reason.
+ * digest before anything is decrypted; the plain digest after; a zip or a patch read as if an enemy
+ * had made it; the digest of the tree before anybody may switch to it. The rules for paths, archives
+ * and patches, and the order in which they are tried, are those of `core/paths.py`,
+ * `core/archive.py` and `core/patch.py`, where each has its reason.
  *
- * Everything is in memory: an archive, its plain bytes and one file at a time.
+ * Everything is in memory: an archive or a patch, its plain bytes and one file at a time; of the
+ * base of a patch, the files that it copies from.
  */
 export type Payload = import('./types.js').Payload;
+export type Patch = import('./types.js').Patch;
 export type Plan = import('./types.js').Plan;
+export type Slot = import('./types.js').Slot;
 export type Wrapped = import('./types.js').Wrapped;
 export type Bytes = import('./types.js').Bytes;
 export type TreeFile = {
@@ -91,6 +94,73 @@ export declare function readMembers(archive: Bytes, limit?: number): Entry[];
  * @param {Primitives} [primitives]
  */
 export declare function inflate(archive: Bytes, entry: Entry, primitives?: Primitives): Promise<import("./types.js").Bytes>;
+export type Base = {
+    files: () => Promise<TreeFile[]>;
+    read: (path: string) => Promise<Bytes>;
+};
+export type Target = {
+    digest: string;
+    size: number;
+};
+export type Header = {
+    base: string;
+    target: string;
+    listing: number;
+    /**
+     * the new side's
+     */
+    fresh: number;
+    old: number;
+    steps: number;
+    plain: number[];
+    packed: number[];
+};
+export type Content = {
+    paths: string[];
+    size: number;
+};
+/**
+ * The release that runs, as a patch needs it: its files as they are now, described and read.
+ * @typedef {object} Base
+ * @property {() => Promise<TreeFile[]>} files
+ * @property {(path: string) => Promise<Bytes>} read
+ */
+/**
+ * What a patch is for: `digest` is the tree that is wanted, `size` the most that its files may have
+ * together. A release signs both.
+ * @typedef {{ digest: string, size: number }} Target
+ */
+/**
+ * What the first 128 bytes declare; sizes are in bytes, `plain` and `packed` by stream: kept,
+ * inserts, jumps, copies, literals.
+ * @typedef {object} Header
+ * @property {string} base
+ * @property {string} target
+ * @property {number} listing
+ * @property {number} fresh the new side's
+ * @property {number} old
+ * @property {number} steps
+ * @property {number[]} plain
+ * @property {number[]} packed
+ */
+/**
+ * A content that the base lacks or has elsewhere, and where it belongs.
+ * @typedef {{ paths: string[], size: number }} Content
+ */
+/**
+ * Write the files of a target, of those of a base and a patch; return what was written.
+ *
+ * Refuses `patch`. What came is void if this throws, or if it is not the target: that is the
+ * caller's to compare.
+ *
+ * @param {Bytes} patch
+ * @param {Base} base
+ * @param {Target} target
+ * @param {(path: string, data: Bytes) => Promise<unknown>} write
+ * @param {Primitives} [primitives]
+ * @returns {Promise<TreeFile[]>}
+ */
+export declare function applyPatch(patch: Bytes, base: Base, target: Target, write: (path: string, data: Bytes) => Promise<unknown>, primitives?: Primitives): Promise<TreeFile[]>;
 /**
  * Decrypt AES-128-CBC, or refuse (`decrypt`) without saying what was wrong.
  *
@@ -162,12 +232,13 @@ export type Sink = {
 export type Tools = {
     keys?: readonly string[];
     primitives?: Primitives;
+    base?: (slot: Slot) => Base;
 };
 export type Way = {
     name: 'bundle' | 'files' | 'patch';
-    payload: (plan: Plan) => Payload | null;
+    payload: (plan: Plan, tools: Tools) => Payload | null;
     key: (plan: Plan, content: ContentKey) => ContentKey;
-    build: (plan: Plan, plain: Bytes, sink: Sink, primitives: Primitives) => Promise<TreeFile[]>;
+    build: (plan: Plan, plain: Bytes, sink: Sink, tools: Tools) => Promise<TreeFile[]>;
 };
 /** Cheapest first; the last works for everybody. @type {readonly Way[]} */
 export declare const WAYS: readonly Way[];

@@ -2,12 +2,13 @@
  * From a signed release to checked files, for adapters that do without the stock plugin.
  *
  * In this order: the ways to get a release, cheapest first, the whole bundle last; the stored
- * digest before anything is decrypted; the plain digest after; a zip read as if an enemy had made
- * it; the digest of the tree before anybody may switch to it. The rules for paths and archives, and
- * the order in which they are tried, are those of `core/paths.py` and `core/archive.py`, where each
- * has its reason.
+ * digest before anything is decrypted; the plain digest after; a zip or a patch read as if an enemy
+ * had made it; the digest of the tree before anybody may switch to it. The rules for paths, archives
+ * and patches, and the order in which they are tried, are those of `core/paths.py`,
+ * `core/archive.py` and `core/patch.py`, where each has its reason.
  *
- * Everything is in memory: an archive, its plain bytes and one file at a time.
+ * Everything is in memory: an archive or a patch, its plain bytes and one file at a time; of the
+ * base of a patch, the files that it copies from.
  */
 
 import {
@@ -16,13 +17,16 @@ import {
   VerificationError,
   digest,
   fromBase64,
+  fromUtf8,
   hex,
   sha256,
   utf8,
 } from './manifestgen.js';
 
 /** @typedef {import('./types.js').Payload} Payload */
+/** @typedef {import('./types.js').Patch} Patch */
 /** @typedef {import('./types.js').Plan} Plan */
+/** @typedef {import('./types.js').Slot} Slot */
 /** @typedef {import('./types.js').Wrapped} Wrapped */
 /** @typedef {import('./types.js').Bytes} Bytes */
 /** @typedef {{ path: string, sha256: string, size: number }} TreeFile */
@@ -318,8 +322,7 @@ function readName(name, flags) {
 /** @param {Bytes} name */
 function decodeUtf8(name) {
   try {
-    // A byte order mark is a character of the name, not to be dropped.
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(name);
+    return fromUtf8(name);
   } catch {
     refuseArchive('a name is not in the encoding that it declares');
   }
@@ -413,20 +416,26 @@ function refuseArchive(why) {
 export async function inflate(archive, entry, primitives = {}) {
   const packed = archive.subarray(entry.offset, entry.offset + entry.packed);
   if (packed.length !== entry.packed) refuseArchive('cut short');
-  const data = entry.method === 0 ? packed : await inflateRaw(packed, entry.size, primitives);
+  const data =
+    entry.method === 0
+      ? packed
+      : await inflateRaw(packed, entry.size, primitives).catch((error) =>
+          refuseArchive(`a damaged file: ${error.message}`),
+        );
   if (data.length !== entry.size) refuseArchive(`${entry.path} has another size than declared`);
   if (crc32(data) !== entry.crc32) refuseArchive(`${entry.path} has another CRC than declared`);
   return data;
 }
 
-/** @param {Bytes} packed @param {number} size @param {Primitives} primitives */
-async function inflateRaw(packed, size, primitives) {
-  try {
-    return await (primitives.inflate ?? inflateStream)(packed, size);
-  } catch (error) {
-    if (error instanceof UpdateError) throw error;
-    refuseArchive(`a damaged file: ${error instanceof Error ? error.message : error}`);
-  }
+/**
+ * Reject what is no deflate, or holds other than it should.
+ *
+ * @param {Bytes} packed
+ * @param {number} size
+ * @param {Primitives} primitives
+ */
+async function inflateRaw(packed, size, { inflate = inflateStream }) {
+  return inflate(packed, size);
 }
 
 /** Bytes fed at a time: a bomb then makes 33 MB at most before it is noticed. */
@@ -437,7 +446,7 @@ async function inflateStream(packed, size) {
   const data = await inflateLoosely(packed, size);
   // Node 20 says nothing about bytes behind the end. Then the stream also ends without the last one.
   if (!(await endsExactly()) && packed.length && (await inflates(packed.subarray(0, -1), size))) {
-    refuseArchive('bytes after the end of a file');
+    throw new Error('bytes after its end');
   }
   return data;
 }
@@ -472,7 +481,7 @@ async function inflateLoosely(packed, size) {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
-      if (at + value.length > size) refuseArchive('a file has more than it declares');
+      if (at + value.length > size) throw new Error('more than it declares');
       data.set(value, at);
       at += value.length;
     }
@@ -511,6 +520,346 @@ function crc32(data) {
       /** @type {number} */ (CRC_TABLE[(crc ^ /** @type {number} */ (data[i])) & 0xff]);
   }
   return ~crc >>> 0;
+}
+
+// --- patches ----------------------------------------------------------------------------------
+
+const PATCH_MAGIC = 'mgpatch1';
+const HEADER_BYTES = 128;
+const LISTING_BYTES = 16 * 1024 * 1024; // 20,000 of the longest names with their sizes
+const NUMBER_BYTES = 5; // 35 bits: a position of either side, with its sign
+
+/**
+ * The release that runs, as a patch needs it: its files as they are now, described and read.
+ * @typedef {object} Base
+ * @property {() => Promise<TreeFile[]>} files
+ * @property {(path: string) => Promise<Bytes>} read
+ */
+
+/**
+ * What a patch is for: `digest` is the tree that is wanted, `size` the most that its files may have
+ * together. A release signs both.
+ * @typedef {{ digest: string, size: number }} Target
+ */
+
+/**
+ * What the first 128 bytes declare; sizes are in bytes, `plain` and `packed` by stream: kept,
+ * inserts, jumps, copies, literals.
+ * @typedef {object} Header
+ * @property {string} base
+ * @property {string} target
+ * @property {number} listing
+ * @property {number} fresh the new side's
+ * @property {number} old
+ * @property {number} steps
+ * @property {number[]} plain
+ * @property {number[]} packed
+ */
+
+/**
+ * A content that the base lacks or has elsewhere, and where it belongs.
+ * @typedef {{ paths: string[], size: number }} Content
+ */
+
+/**
+ * Write the files of a target, of those of a base and a patch; return what was written.
+ *
+ * Refuses `patch`. What came is void if this throws, or if it is not the target: that is the
+ * caller's to compare.
+ *
+ * @param {Bytes} patch
+ * @param {Base} base
+ * @param {Target} target
+ * @param {(path: string, data: Bytes) => Promise<unknown>} write
+ * @param {Primitives} [primitives]
+ * @returns {Promise<TreeFile[]>}
+ */
+export async function applyPatch(patch, base, target, write, primitives = {}) {
+  const header = readHeader(patch);
+  const files = (await base.files()).sort((a, b) => compareUtf8(a.path, b.path));
+  checkHeader(header, patch.length, files.length, target.size);
+  if (header.base !== (await treeDigest(files)) || header.target !== target.digest) {
+    refusePatch('leads from another tree, or to another');
+  }
+  const [runs, inserts, jumps, copies, literals] = await streams(patch, header, primitives);
+  const [kept, gone] = split(files, new Numbers(runs));
+  const old = new OldSide(gone, base);
+  if (old.size !== header.old) refusePatch(`wants an old side of ${header.old} bytes`);
+  const fresh = new NewSide(header, old, literals, [inserts, jumps, copies]);
+  const contents = readListing(await fresh.take(header.listing));
+  checkTarget(kept, contents, header.fresh - header.listing, target.size);
+
+  /** @type {TreeFile[]} */
+  const made = [];
+  /** @param {string[]} paths  @param {Bytes} data */
+  const put = async (paths, data) => {
+    const sha256 = await digest(data);
+    for (const path of paths) {
+      made.push({ path, sha256, size: data.length });
+      await write(path, data);
+    }
+  };
+  for (const { path } of kept) await put([path], await base.read(path));
+  for (const { paths, size } of contents) await put(paths, await fresh.take(size));
+  fresh.end();
+  return made;
+}
+
+/** @param {Bytes} patch  @returns {Header} */
+function readHeader(patch) {
+  const view = new DataView(patch.buffer, patch.byteOffset, patch.length);
+  if (patch.length < HEADER_BYTES) refusePatch('is too short');
+  if (String.fromCharCode(...patch.subarray(0, 8)) !== PATCH_MAGIC) {
+    refusePatch('does not begin as a patch does');
+  }
+  const numbers = Array.from({ length: 14 }, (_, n) => view.getUint32(72 + 4 * n));
+  const [listing, fresh, old, steps, ...pairs] = numbers;
+  return {
+    ...{ base: hex(patch.subarray(8, 40)), target: hex(patch.subarray(40, 72)) },
+    ...{ listing, fresh, old, steps },
+    plain: pairs.filter((_, n) => n % 2 === 0),
+    packed: pairs.filter((_, n) => n % 2 === 1),
+  };
+}
+
+/**
+ * Refuse, before anything is made of it, what no honest patch between two such trees declares.
+ *
+ * @param {Header} header  @param {number} length  @param {number} files  @param {number} limit
+ */
+function checkHeader({ listing, fresh, steps, plain, packed }, length, files, limit) {
+  if (length !== packed.reduce((sum, size) => sum + size, HEADER_BYTES)) {
+    refusePatch('is not as long as its header adds up to');
+  }
+  if (listing > Math.min(LISTING_BYTES, fresh) || fresh - listing > limit) {
+    refusePatch(`declares ${fresh} bytes, ${limit} are allowed`);
+  }
+  if (plain.some((size, n) => size > packed[n] * MAX_RATIO)) {
+    refusePatch('claims to unpack to more than deflate can');
+  }
+  const [kept, inserts, jumps, copies, literals] = plain;
+  if (kept > NUMBER_BYTES * (files + 1) || literals > fresh) {
+    refusePatch('declares more than the trees can hold');
+  }
+  const filled = (/** @type {number} */ size) => steps <= size && size <= NUMBER_BYTES * steps;
+  // Each step makes a byte at least; said here because the columns are inflated whole.
+  if (steps > fresh || ![inserts, jumps, copies].every(filled)) {
+    refusePatch(`declares columns that ${steps} steps do not fill`);
+  }
+}
+
+/** @param {Bytes} patch  @param {Header} header  @param {Primitives} primitives */
+async function streams(patch, { plain, packed }, primitives) {
+  const found = [];
+  let at = HEADER_BYTES;
+  for (const [n, size] of plain.entries()) {
+    const data = await inflateRaw(patch.subarray(at, (at += packed[n])), size, primitives).catch(
+      (error) => refusePatch(`is damaged: ${error.message}`),
+    );
+    if (!packed[n] || data.length !== size) refusePatch('has a stream of another size');
+    found.push(data);
+  }
+  return found;
+}
+
+/**
+ * Return the files that stay and those that go; runs of both take turns.
+ *
+ * @param {TreeFile[]} files  @param {Numbers} runs
+ */
+function split(files, runs) {
+  /** @type {[TreeFile[], TreeFile[]]} */
+  const sides = [[], []];
+  let at = 0;
+  for (let n = 0; !runs.done; n++) {
+    const run = runs.next();
+    if (!run && n) refusePatch('has an empty run of files');
+    sides[n % 2].push(...files.slice(at, (at += run)));
+  }
+  if (at !== files.length) refusePatch(`speaks of ${at} files, the base has ${files.length}`);
+  return sides;
+}
+
+/** @param {Bytes} data  @returns {Content[]} */
+function readListing(data) {
+  /** @type {Content[]} */
+  const contents = [];
+  const lines = listingText(data).split('\n');
+  if (lines.pop() || lines.length > LIMITS.files) refusePatch('has a damaged list');
+  for (const line of lines) {
+    const [path, size, ...rest] = line.split('\t');
+    if (rest.length) refusePatch('has a line in its list that names no file');
+    if (size === '=' && contents.length) contents[contents.length - 1].paths.push(path);
+    else if (/^(?:0|[1-9][0-9]{0,9})$/.test(size)) contents.push({ paths: [path], size: +size });
+    else refusePatch('has a line in its list that names no file');
+  }
+  return contents;
+}
+
+/** @param {Bytes} data */
+function listingText(data) {
+  try {
+    return fromUtf8(data);
+  } catch {
+    refusePatch('has a name that is not UTF-8');
+  }
+}
+
+/** @param {TreeFile[]} kept  @param {Content[]} made  @param {number} size  @param {number} limit */
+function checkTarget(kept, made, size, limit) {
+  const sum = (/** @type {number[]} */ sizes) => sizes.reduce((total, one) => total + one, 0);
+  if (sum(made.map((one) => one.size)) !== size) {
+    refusePatch('lists files that are not its new side');
+  }
+  const total =
+    sum(kept.map((one) => one.size)) + sum(made.map((one) => one.size * one.paths.length));
+  if (total > limit) refusePatch(`makes ${total} bytes, ${limit} are allowed`);
+  try {
+    checkPaths([...kept.map(({ path }) => path), ...made.flatMap(({ paths }) => paths)]);
+  } catch (error) {
+    refusePatch(`makes a tree that no device can hold: ${/** @type {Error} */ (error).message}`);
+  }
+}
+
+/** The files that go, behind a list of their names. */
+class OldSide {
+  /** @param {TreeFile[]} files  @param {Base} base */
+  constructor(files, base) {
+    const listing = utf8(files.map(({ path, size }) => `${path}\t${size}\n`).join(''));
+    this.files = files;
+    this.base = base;
+    this.parts = new Map([[0, listing]]); // what was read so far
+    this.ends = [listing.length];
+    for (const { size } of files) this.ends.push(this.ends[this.ends.length - 1] + size);
+    this.size = this.ends[files.length];
+  }
+
+  /** Copy what begins at `at`, as much as `into` holds. @param {number} at  @param {Bytes} into */
+  async copy(at, into) {
+    for (let done = 0; done < into.length; ) {
+      const n = firstAbove(this.ends, at + done);
+      const part = await this.part(n);
+      const start = at + done - (n ? this.ends[n - 1] : 0);
+      const piece = part.subarray(start, start + into.length - done);
+      into.set(piece, done);
+      done += piece.length;
+    }
+  }
+
+  /** @param {number} n  @returns {Promise<Bytes>} */
+  async part(n) {
+    const known = this.parts.get(n);
+    if (known) return known;
+    const { path, size } = this.files[n - 1];
+    const data = await this.base.read(path);
+    if (data.length !== size) refusePatch(`needs ${path}, which was altered`);
+    this.parts.set(n, data);
+    return data;
+  }
+}
+
+/** The new side, as far as it is built. */
+class NewSide {
+  /**
+   * @param {Header} header  @param {OldSide} old  @param {Bytes} literals
+   * @param {Bytes[]} columns inserts, jumps, copies
+   */
+  constructor({ fresh, steps }, old, literals, columns) {
+    this.left = fresh; // of all steps to come
+    this.steps = steps;
+    this.old = old;
+    this.literals = literals;
+    this.columns = columns.map((column) => new Numbers(column));
+    this.insert = this.at = this.copy = this.literal = 0;
+  }
+
+  /** Give the next bytes. @param {number} size  @returns {Promise<Bytes>} */
+  async take(size) {
+    const data = new Uint8Array(size);
+    for (let done = 0; done < size; ) {
+      if (!this.insert && !this.copy) this.step();
+      const inserted = data.subarray(done, done + this.insert);
+      inserted.set(this.literals.subarray(this.literal, this.literal + inserted.length));
+      this.literal += inserted.length;
+      this.insert -= inserted.length;
+      done += inserted.length;
+      const copied = data.subarray(done, done + this.copy);
+      await this.old.copy(this.at, copied);
+      this.at += copied.length;
+      this.copy -= copied.length;
+      done += copied.length;
+    }
+    return data;
+  }
+
+  step() {
+    if (!this.steps--) refusePatch('has fewer steps than it needs');
+    const [insert, jump, copy] = this.columns.map((column) => column.next());
+    this.left -= insert + copy;
+    if (this.left < 0 || !(insert + copy)) {
+      refusePatch('has a step beyond the new side, or one that does nothing');
+    }
+    if (this.literal + insert > this.literals.length) refusePatch('has too few literals');
+    this.at += insert + (jump % 2 ? -(jump + 1) / 2 : jump / 2);
+    if (this.at < 0 || this.at + copy > this.old.size) {
+      refusePatch('copies from beyond the old side');
+    }
+    this.insert = insert;
+    this.copy = copy;
+  }
+
+  /** Refuse anything that is left. */
+  end() {
+    const over = this.left || this.steps || this.literal !== this.literals.length;
+    if (over || !this.columns.every((column) => column.done)) {
+      refusePatch('has something left over');
+    }
+  }
+}
+
+/** Numbers of seven bits a byte, the highest first; all but the last byte have bit 7. */
+class Numbers {
+  /** @param {Bytes} data */
+  constructor(data) {
+    this.data = data;
+    this.at = 0;
+  }
+
+  get done() {
+    return this.at === this.data.length;
+  }
+
+  next() {
+    let value = 0;
+    for (let length = 1; !this.done; length++) {
+      const byte = this.data[this.at++];
+      value = value * 128 + (byte & 0x7f); // 35 bits: a shift would cut them off
+      // A first byte of 0x80 would be a second spelling of the same number.
+      if (length > NUMBER_BYTES || (length === 1 && byte === 0x80)) break;
+      if (byte < 0x80) return value;
+    }
+    return refusePatch('has a number that is cut short or spelt too long');
+  }
+}
+
+/**
+ * Return the index of the first number above `value`.
+ * @param {number[]} sorted
+ * @param {number} value
+ */
+function firstAbove(sorted, value) {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] > value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** @param {string} why  @returns {never} */
+function refusePatch(why) {
+  refuse('patch', `the patch ${why}`);
 }
 
 // --- decryption ------------------------------------------------------------------------------
@@ -764,8 +1113,12 @@ function fromHex(digits) {
  */
 
 /**
- * What opens bundles: public Capgo keys in PEM, one of which fits, and the platform's own ways.
- * @typedef {{ keys?: readonly string[], primitives?: Primitives }} Tools
+ * What a platform has to offer: public Capgo keys in PEM, one of which fits; its own ways to do
+ * things; the files of a release that it holds. Without `base` no patch is used.
+ * @typedef {object} Tools
+ * @property {readonly string[]} [keys]
+ * @property {Primitives} [primitives]
+ * @property {(slot: Slot) => Base} [base]
  */
 
 /**
@@ -773,10 +1126,23 @@ function fromHex(digits) {
  * plain bytes make a tree.
  * @typedef {object} Way
  * @property {'bundle' | 'files' | 'patch'} name
- * @property {(plan: Plan) => Payload | null} payload
+ * @property {(plan: Plan, tools: Tools) => Payload | null} payload
  * @property {(plan: Plan, content: ContentKey) => ContentKey} key
- * @property {(plan: Plan, plain: Bytes, sink: Sink, primitives: Primitives) => Promise<TreeFile[]>} build
+ * @property {(plan: Plan, plain: Bytes, sink: Sink, tools: Tools) => Promise<TreeFile[]>} build
  */
+
+/** @type {Way} */
+const FROM_RUNNING = {
+  name: 'patch',
+  payload({ patch, running, release }, { base }) {
+    return patch && running && base && patch.size < release.bundle.size ? patch : null;
+  },
+  key: ({ patch }, content) => payloadKey(content, 'patch', /** @type {Patch} */ (patch).base),
+  build({ release, running }, plain, sink, { base, primitives }) {
+    const from = /** @type {(slot: Slot) => Base} */ (base)(/** @type {Slot} */ (running));
+    return applyPatch(plain, from, release.tree, sink.write, primitives);
+  },
+};
 
 /** @type {Way} */
 const WHOLE_BUNDLE = {
@@ -787,7 +1153,7 @@ const WHOLE_BUNDLE = {
 };
 
 /** Cheapest first; the last works for everybody. @type {readonly Way[]} */
-export const WAYS = [WHOLE_BUNDLE];
+export const WAYS = [FROM_RUNNING, WHOLE_BUNDLE];
 
 /**
  * Get a release by the first way that works, its files checked and in `sink`.
@@ -802,7 +1168,7 @@ export const WAYS = [WHOLE_BUNDLE];
  */
 export async function obtain(plan, sink, tools = {}, ways = WAYS) {
   const content = contentKey(plan, tools);
-  const applicable = ways.filter((way) => way.payload(plan));
+  const applicable = ways.filter((way) => way.payload(plan, tools));
   for (const way of applicable.slice(0, -1)) {
     try {
       return await take(plan, way, content, sink, tools);
@@ -820,13 +1186,13 @@ export async function obtain(plan, sink, tools = {}, ways = WAYS) {
  * @param {Sink} sink
  * @param {Tools} tools
  */
-async function take(plan, way, content, sink, { primitives = {} }) {
+async function take(plan, way, content, sink, tools) {
   const { release } = plan;
-  const payload = /** @type {Payload} */ (way.payload(plan));
+  const payload = /** @type {Payload} */ (way.payload(plan, tools));
   const stored = await plan.fetch(payload); // its digest is compared there, before anything else
-  const plain = await opened(payload, stored, content && way.key(plan, content), primitives);
+  const plain = await opened(payload, stored, content && way.key(plan, content), tools);
   await sink.start();
-  const files = await way.build(plan, plain, sink, primitives);
+  const files = await way.build(plan, plain, sink, tools);
   if ((await treeDigest(files)) !== release.tree.digest) {
     refuse('tree', `the ${way.name} of ${release.version} holds other files than were signed`);
   }
@@ -846,9 +1212,9 @@ function contentKey({ release: { capgo, version } }, { keys = [] }) {
  * @param {Payload} payload
  * @param {Bytes} stored
  * @param {ContentKey | null} key
- * @param {Primitives} primitives
+ * @param {Tools} tools
  */
-async function opened(payload, stored, key, primitives) {
+async function opened(payload, stored, key, { primitives }) {
   const plain = key ? await decrypt(stored, key, primitives) : stored;
   if (plain.length !== payload.plain_size || (await digest(plain)) !== payload.plain) {
     refuse('digest', `blob ${payload.blob.slice(0, 12)} holds other bytes than were signed`);
@@ -860,9 +1226,9 @@ async function opened(payload, stored, key, primitives) {
  * @param {Plan} plan
  * @param {Bytes} archive
  * @param {Sink} sink
- * @param {Primitives} primitives
+ * @param {Tools} tools
  */
-async function unpack({ release }, archive, sink, primitives) {
+async function unpack({ release }, archive, sink, { primitives }) {
   /** @type {TreeFile[]} */
   const files = [];
   for (const entry of readMembers(archive, release.tree.size)) {

@@ -124,6 +124,8 @@ export declare function hex(data: Uint8Array): string;
 export declare function fromBase64(text: string): Uint8Array<ArrayBuffer>;
 /** Write UTF-8. @param {string} text */
 export declare function utf8(text: string): Uint8Array<ArrayBuffer>;
+/** Read UTF-8, or throw: it is the one form of its text. @param {Uint8Array} data */
+export declare function fromUtf8(data: Uint8Array): string;
 /**
  * Write the canonical text of a value, or throw `format` if it has none.
  * @param {unknown} value

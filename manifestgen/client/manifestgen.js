@@ -156,7 +156,7 @@ export function utf8(text) {
 }
 
 /** Read UTF-8, or throw: it is the one form of its text. @param {Uint8Array} data */
-function fromUtf8(data) {
+export function fromUtf8(data) {
   return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data);
 }
 

@@ -40,9 +40,10 @@ const SMALL = 64 * 1024; // bytes that take less time to inflate than to hand to
  */
 export function nodeAdapter({ folder, keys }) {
   const home = path.resolve(folder);
-  const tools = { keys, primitives: { inflate } };
   /** @param {string} tree */
   const place = (tree) => path.join(home, 'bundles', tree);
+  /** @type {Tools} */
+  const tools = { keys, primitives: { inflate }, base: ({ ref }) => folderBase(place(ref)) };
   const current = () => readCurrent(home);
   /** @param {Slot} slot */
   const holds = async (slot) => (await treeOf(place(slot.ref))) === slot.tree;
@@ -137,6 +138,14 @@ function folderSink(folder) {
   };
 }
 
+/** @param {string} folder  @returns {import('./bundle.js').Base} */
+function folderBase(folder) {
+  return {
+    files: () => walk(folder, ''),
+    read: (name) => contentOf(path.join(folder, ...name.split('/'))),
+  };
+}
+
 /** Write a file that is on the disk on return. @param {string} file  @param {string | Bytes} data */
 async function write(file, data, flags = 'w') {
   const handle = await fs.open(file, flags, 0o644);
@@ -178,8 +187,13 @@ async function walk(folder, above) {
 
 /** @param {string} folder  @param {string} name */
 async function described(folder, name) {
-  const data = Uint8Array.from(await fs.readFile(path.join(folder, name)));
+  const data = await contentOf(path.join(folder, name));
   return { path: name, sha256: await digest(data), size: data.length };
+}
+
+/** @param {string} file  @returns {Promise<Bytes>} */
+async function contentOf(file) {
+  return Uint8Array.from(await fs.readFile(file));
 }
 
 /** @param {string} folder  @returns {Promise<string[]>} */

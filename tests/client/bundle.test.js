@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import * as bundle from '../../manifestgen/client/bundle.js';
-import { UpdateError, digest } from '../../manifestgen/client/manifestgen.js';
+import { UpdateError, VerificationError, digest } from '../../manifestgen/client/manifestgen.js';
 import { inflate as zlibInflate } from '../../manifestgen/client/node.js';
 
 const VECTORS = new URL('../vectors/', import.meta.url);
@@ -102,6 +102,44 @@ for (const [inflater, primitives] of Object.entries(INFLATERS)) {
     });
   }
 }
+
+// --- patches -----------------------------------------------------------------------------------
+
+/** Apply the patch of a vector; what is not the target is the caller's to refuse. */
+async function patched({ base, patch, target, limit }, primitives, read) {
+  const given = new Map(base.map(({ path, data }) => [path, base64(data)]));
+  const described = async ([path, data]) => ({
+    ...{ path, sha256: await digest(data), size: data.length },
+  });
+  const from = {
+    files: () => Promise.all([...given].reverse().map(described)), // in any order
+    read: async (path) => (read ? read(given.get(path)) : given.get(path)),
+  };
+  const written = {};
+  const write = async (path, data) => (written[path] = await digest(data));
+  const wanted = { digest: target, size: limit };
+  const files = await bundle.applyPatch(base64(patch), from, wanted, write, primitives);
+  assert.deepEqual(written, Object.fromEntries(files.map(({ path, sha256 }) => [path, sha256])));
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  const made = { digest: await bundle.treeDigest(files), files: files.length, size };
+  if (made.digest !== target) throw new VerificationError('tree', 'another tree');
+  return made;
+}
+
+for (const [inflater, primitives] of Object.entries(INFLATERS)) {
+  for (const { name, input, want } of vectors('patches', 'patch')) {
+    test(`patch, ${inflater}: ${name}`, async () => {
+      assert.deepEqual(await answer(() => patched(input, primitives)), want);
+    });
+  }
+}
+
+test('a base that is altered while it is read makes another tree, or none', async () => {
+  const [{ input }] = vectors('patches', 'patch');
+  for (const read of [(data) => data.slice(1), (data) => data.map((byte) => byte ^ 1)]) {
+    assert.match((await answer(() => patched(input, {}, read))).error, /^(?:patch|tree)$/);
+  }
+});
 
 // --- getting a release --------------------------------------------------------------------------
 
@@ -201,13 +239,33 @@ if (release) {
   });
 
   test('a way that makes other files gives way, too', async () => {
-    const way = { ...bundle.WAYS[0], name: 'patch', build: async () => [] };
-    assert.equal((await bundle.obtain(plan(), sink(), tools, [way, ...bundle.WAYS])).via, 'bundle');
+    const [whole] = bundle.WAYS.slice(-1);
+    const way = { ...whole, name: 'patch', build: async () => [] };
+    assert.equal((await bundle.obtain(plan(), sink(), tools, [way, whole])).via, 'bundle');
   });
 
   test('a way that does not apply is not tried', async () => {
-    const way = { ...bundle.WAYS[0], name: 'patch', payload: () => null };
-    assert.equal((await bundle.obtain(plan(), sink(), tools, [way, ...bundle.WAYS])).via, 'bundle');
+    const [whole] = bundle.WAYS.slice(-1);
+    const way = { ...whole, name: 'patch', payload: () => null };
+    assert.equal((await bundle.obtain(plan(), sink(), tools, [way, whole])).via, 'bundle');
+  });
+
+  test('a patch is asked for where it is worth it, and the base is there', async () => {
+    const running = { version: '1.0.0', tree: '0'.repeat(64), ref: 'old' };
+    const small = { ...signed.bundle, blob: '1'.repeat(64), size: stored.length - 1, base: '0' };
+    const base = () => ({ files: async () => [], read: async () => stored });
+    const asked = async (changes, tools) => {
+      const blobs = [];
+      const fetch = async ({ blob }) => (blobs.push(blob), stored);
+      await bundle.obtain({ ...plan(), ...changes, fetch }, sink(), tools);
+      return blobs.map((blob) => (blob === small.blob ? 'patch' : 'bundle'));
+    };
+    const able = { ...tools, base };
+    assert.deepEqual(await asked({ patch: small, running }, able), ['patch', 'bundle']);
+    assert.deepEqual(await asked({ patch: small, running }, tools), ['bundle']);
+    assert.deepEqual(await asked({ patch: small, running: null }, able), ['bundle']);
+    const large = { ...small, size: stored.length };
+    assert.deepEqual(await asked({ patch: large, running }, able), ['bundle']);
   });
 
   test('without crypto.subtle an injected decrypt does', async () => {

@@ -99,6 +99,41 @@ test('a withdrawn release goes back to the app as installed', { skip }, async ()
   assert.equal(desk.page(), null);
 });
 
+const small = (change) => (data) => (data.length < 5_000 ? change(data) : data); // the patch
+const PATCHED = {
+  'a patch': ['patched', undefined, 'patch', 1],
+  'a bundle, where the patch was altered': ['patched', small(flipped), 'bundle', 2],
+  'a bundle, where the patch is missing': ['patched', small(() => null), 'bundle', 2],
+  'a bundle, where the patch is nonsense': ['badly patched', undefined, 'bundle', 2],
+  'a bundle, where the patch is for another base': [
+    'patched from another base',
+    undefined,
+    'bundle',
+    2,
+  ],
+};
+for (const [name, [where, broken, via, blobs]] of Object.entries(PATCHED)) {
+  test(`what runs is updated by ${name}`, { skip }, async () => {
+    const desk = new Desk();
+    await desk.update('base');
+    await desk.restart('base');
+    const updater = desk.open(where, broken);
+    assert.equal((await updater.download()).via, via);
+    assert.equal(desk.asked.filter((url) => url.includes('/blobs/')).length, blobs);
+    await updater.apply();
+    assert.equal(await desk.restart(where), '1.2.0');
+  });
+}
+
+test('a base that was altered is mended with the bundle', { skip }, async () => {
+  const desk = new Desk();
+  await desk.update('base');
+  await desk.restart('base');
+  fs.writeFileSync(path.join(desk.folder, 'current', 'same.bin'), 'altered');
+  const updater = desk.open('patched');
+  assert.equal((await updater.download()).via, 'bundle');
+});
+
 const REFUSED = {
   'an altered blob': ['first', flipped, 'digest'],
   'a cut blob': ['first', (data) => data.slice(0, -1), 'store'],

@@ -22,6 +22,7 @@ from manifestgen.errors import FormatError
 from manifestgen.stores.names import blob_name
 from tests.core import test_archive as zips
 from tests.device.publisher import Publisher, page, pem
+from tests.device.test_patch import app, patched
 from tests.simulator import NOW, TestKey
 from tests.tools import node
 
@@ -126,6 +127,9 @@ def sites(path: Path) -> Path:
     def offer(version: str, **changes: Any) -> Offer:
         return publisher.offer(version, scheme=Scheme.CAPGO, **changes)
 
+    def patch(old: str = "1.1.0", **changes: Any) -> Offer:
+        return patched(publisher, old, "1.2.0", scheme=Scheme.CAPGO, **changes)
+
     def publish(name: str, *offers: Offer, **changes: Any) -> None:
         publisher.publish(*offers, **changes)
         remember(name)
@@ -145,6 +149,13 @@ def sites(path: Path) -> Path:
     assert other.capgo
     swapped = replace(mixed, capgo=replace(mixed.capgo, checksum=other.capgo.checksum))
     publish("mixed", Offer(publisher.sign(swapped)))
+    publish("base", offer("1.1.0", files=app("1.1.0")))
+    publish("patched", patch())
+    # Signed as it is, so that nothing is wrong before it is applied.
+    publish("badly patched", patch(spoil=lambda _: bytes(200)))
+    good, wrong = patch(), patch(old="1.3.0")
+    swapped_base = replace(wrong.patches[0], base=good.patches[0].base)
+    publish("patched from another base", replace(good, patches=(swapped_base,)))
     publish("forged", offer("1.1.0"), by=(TestKey.ed25519("stranger"),))
 
     value = {

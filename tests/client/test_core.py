@@ -14,8 +14,8 @@ from tests.tools import node
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "manifestgen" / "client"
 MODULE = PACKAGE / "manifestgen.js"
-# What a publisher does, what it writes for stock plugins, and patches, which this client ignores.
-WITHOUT = {"bundle_key", "stock", "patch"}
+# What a publisher does, and what it writes for stock plugins.
+WITHOUT = {"bundle_key", "stock"}
 
 
 def noble() -> Path:

@@ -65,6 +65,16 @@ const OPERATIONS = {
     const size = read.reduce((sum, file) => sum + file.size, 0);
     return { digest: await bundle.treeDigest(read), files: read.length, size };
   },
+  patch: async ({ base, patch, target, limit }) => {
+    const given = new Map(base.map(({ path, data }) => [path, fromBase64(data)]));
+    const files = async () => Promise.all([...given].map(described));
+    const read = async (path) => given.get(path);
+    const [from, to] = [{ files, read }, { digest: target, size: limit }];
+    const made = await bundle.applyPatch(fromBase64(patch), from, to, async () => {});
+    const digest = await bundle.treeDigest(made);
+    if (digest !== target) throw new VerificationError('tree', 'another tree');
+    return { digest, files: made.length, size: made.reduce((sum, file) => sum + file.size, 0) };
+  },
   payload_key: ({ key, iv, kind, base }) =>
     contentKey(bundle.payloadKey({ key: fromBase64(key), iv: fromBase64(iv) }, kind, base)),
   decrypt: async ({ data, key, iv }) => {
@@ -120,6 +130,10 @@ function readFile(file) {
   const read = new Reader(file, '$');
   const path = read.text('path', (text) => client.utf8(text).length <= LIMITS.path);
   return { path, sha256: read.digest('sha256'), size: read.integer('size', 0, LIMITS.bundle) };
+}
+
+async function described([path, data]) {
+  return { path, sha256: await client.digest(data), size: data.length };
 }
 
 function trust(root) {
