@@ -9,9 +9,11 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -94,11 +96,29 @@ def _must(command: str, folder: Path) -> None:
 
 def _run(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     program = "import sys; from manifestgen.cli import main; sys.exit(main())"
+    arguments = [sys.executable, "-c", program, *shlex.split(command)[1:]]
+    if shlex.split(command)[1] in {"serve", "watch"}:
+        return _run_until_it_talks([*arguments, "--port", "0"], folder)
     return subprocess.run(
-        [sys.executable, "-c", program, *shlex.split(command)[1:]],
+        arguments,
         cwd=folder,
         env=os.environ,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def _run_until_it_talks(arguments: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run what goes on until Ctrl-C, and press it."""
+    with subprocess.Popen(
+        arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        published = folder / ".manifestgen/dev/site/production/manifest.json"
+        while "watch" in arguments and running.poll() is None and not published.exists():
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    return subprocess.CompletedProcess(arguments, running.returncode, out, first + err)

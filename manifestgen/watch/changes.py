@@ -48,8 +48,9 @@ _WRITES: list[type[FileSystemEvent]] = [
     DirMovedEvent,
     DirDeletedEvent,
 ]
-# Seconds after a notice at which to look again.
-_AGAIN = (0.15, 0.5, 2.0)
+# Seconds after a notice at which to look again; oftener where folders came or went.
+_AGAIN = (0.5,)
+_AGAIN_FOLDERS = (0.1, 0.4, 2.0)
 _POLL = 0.3  # seconds between looks where the system tells nothing
 
 
@@ -66,6 +67,7 @@ class Changes(FileSystemEventHandler):
         self._condition = threading.Condition()
         self._last: float | None = 0.0  # of the newest notice that nobody has taken yet
         self._again: list[float] = []
+        self._folders = False
         self._stopped = False
         self._observer = None if poll else Observer()
         self._watch: ObservedWatch | None = None
@@ -107,13 +109,14 @@ class Changes(FileSystemEventHandler):
         for path in (event.src_path, event.dest_path):
             name = os.fsdecode(path)
             if any(name == one or name.startswith(one + os.sep) for one in (ours, real)):
-                self.notice()
+                self.notice(folders=event.is_directory)
                 return
 
-    def notice(self) -> None:
-        """Ask for a look."""
+    def notice(self, *, folders: bool = False) -> None:
+        """Ask for a look; `folders` if one of them came or went."""
         with self._condition:
             self._last = time.monotonic()
+            self._folders = self._folders or folders
             self._condition.notify_all()
 
     def wait(self, *, at_most: float = IDLE, patience: float = 1.0) -> bool:
@@ -131,7 +134,9 @@ class Changes(FileSystemEventHandler):
             if self._last is not None:
                 self._wait_for_quiet(patience)
                 now = time.monotonic()
-                self._again = [now + delay for delay in _AGAIN]
+                delays = _AGAIN_FOLDERS if self._folders else _AGAIN
+                self._again = [now + delay for delay in delays]
+                self._folders = False
             # Before the look: what changes from here on asks for another.
             self._last = None
             self._again = [due for due in self._again if due > time.monotonic()]
@@ -171,7 +176,7 @@ class Changes(FileSystemEventHandler):
             self._give_up()
         else:
             self._watched = now
-        self.notice()  # what was written before it was watched told nobody
+        self.notice(folders=True)  # what was written before it was watched told nobody
 
     def _disarm(self) -> None:
         self._watched = None
