@@ -1104,7 +1104,9 @@ function switched(state) {
   };
   // The same files under another version have nothing new to prove.
   if (staged && running && staged.tree === running.tree) return after;
-  return { ...after, confirmed: false, tried: false, previous: running };
+  // What was never confirmed is nothing to come back to.
+  const previous = state.confirmed ? running : state.previous;
+  return { ...after, confirmed: false, tried: false, previous };
 }
 
 /** @param {State} state  @param {Slot | null} slot */
@@ -1170,22 +1172,23 @@ class Run {
   async reconcile(current, gone) {
     const { running, staged, previous, confirmed } = this.state;
     if (staged && staged.ref !== current && gone.includes(staged.ref)) {
-      this.state = {
-        ...this.state,
-        failed: failing(this.state, staged),
-        staged: null,
-        pending: false,
-      };
+      const failed = failing(this.state, staged);
+      this.state = { ...this.state, failed, staged: null, pending: false };
     }
     if (current === this.state.current) return;
+    const floor = await this.floored();
+    const trial = confirmed ? null : running;
+    const known = trial && current === (previous && previous.ref);
     if (this.state.staged && current === this.state.staged.ref) {
-      this.state = switched(this.state); // cut between the switch and its record
-    } else if (running && !confirmed && current === (previous && previous.ref)) {
-      this.state = rolledBack(this.state);
-      this.options.emit('rolled_back', running);
+      this.state = { ...switched(this.state), floor }; // cut between the switch and its record
+    } else if (trial && (known || gone.includes(trial.ref))) {
+      const back = known ? previous : await this.described(current);
+      this.state = { ...rolledBack({ ...this.state, previous: back }), current };
+      this.options.emit('rolled_back', trial);
     } else {
       // Unknown, and nothing says that it failed.
-      this.state = { ...without(this.state), current, running: await this.described(current) };
+      const described = await this.described(current);
+      this.state = { ...without(this.state), current, running: described, floor };
     }
   }
 
@@ -1331,8 +1334,11 @@ class Run {
     return found ? this.believed(found.json) : null;
   }
 
-  /** Return the release whose floor counts, or would once what runs is confirmed. */
-  async highest(confirmed = this.state.confirmed) {
+  /**
+   * Return the release whose floor counts; what runs is `confirmed`, or about to be.
+   * @param {boolean} confirmed
+   */
+  async highest(confirmed) {
     const { running, floor } = this.state;
     const found = confirmed && running ? await this.release(running.ref) : null;
     /** @type {{ floor: string, json: Json } | null} */
@@ -1346,13 +1352,23 @@ class Run {
     return best;
   }
 
+  /**
+   * Return the holder of the floor, to be kept before what runs is left: it may have been confirmed
+   * without `confirm`, by the files it shares with the release before it, or because a damaged state
+   * knew no better.
+   */
+  async floored(confirmed = this.state.confirmed) {
+    const best = await this.highest(confirmed);
+    return best && best.json;
+  }
+
   /* Bundles. */
 
   /** @param {Trusted} trusted */
   async decide(trusted) {
     const { device = {}, adapter } = this.options;
     const { running, failed } = this.state;
-    const highest = await this.highest();
+    const highest = await this.highest(this.state.confirmed);
     const memory = {
       running,
       floor: highest && highest.floor,
@@ -1390,6 +1406,8 @@ class Run {
     };
     /** @type {Staged} */
     const staged = slot ? { ref: slot.ref, via: 'kept', bytes: 0 } : await adapter.stage(plan);
+    // First: the files of what runs may be the same, and so the place of its envelope.
+    await this.save({ floor: await this.floored() });
     await this.store(`release.${staged.ref}`, encode(envelope.json));
     await this.save({
       staged: { version: release.version, tree, ref: staged.ref, mandatory },
@@ -1538,7 +1556,8 @@ export function createUpdater(options) {
     if (decided && decided.action === 'reset') {
       decided = null;
       if (!(await run.switch(null))) return { ...NOTHING, action: 'pending' };
-      await run.drop({ ...without(run.state), channel: run.channel });
+      const floor = await run.floored();
+      await run.drop({ ...without(run.state), floor, channel: run.channel });
       return { ...NOTHING, action: 'reset' };
     }
     if (!staged) return NOTHING;
@@ -1599,8 +1618,7 @@ export function createUpdater(options) {
       exclusive(async (run) => {
         if (adapter.confirm) await adapter.confirm();
         if (run.state.confirmed) return;
-        const best = await run.highest(true);
-        await run.drop({ confirmed: true, tried: false, floor: best && best.json });
+        await run.drop({ confirmed: true, tried: false, floor: await run.floored(true) });
         emit('confirmed', run.state.running);
       }),
 
@@ -1646,7 +1664,7 @@ function outcomeOf(decision) {
 async function statusOf(run) {
   const { running, confirmed, previous, staged, failed, checked } = run.state;
   const { app, number, expires } = run.keys.root;
-  const [seen, highest] = [await run.seen(run.channel), await run.highest()];
+  const [seen, highest] = [await run.seen(run.channel), await run.highest(confirmed)];
   return {
     ...{ app, channel: run.channel, running, confirmed, previous, staged, failed, checked },
     floor: highest && highest.floor,

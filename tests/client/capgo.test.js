@@ -115,6 +115,22 @@ for (const [when, at] of Object.entries({ set: '1.1.0', next: '1.0.0' })) {
   });
 }
 
+test('one that fails after one never confirmed is not installed again', { skip }, async () => {
+  const phone = new Phone();
+  await phone.update('first');
+  await phone.restart('first');
+  await phone.update('second');
+  phone.plugin.launch();
+  await phone.update('third');
+  assert.equal(await phone.restart('third', { confirm: false }), '1.1.0');
+  const { failed } = await phone.updater.status();
+  assert.deepEqual(
+    failed.map(({ version }) => version),
+    ['1.3.0'],
+  );
+  assert.equal(await phone.update('third'), 'none');
+});
+
 test('a release that never says it works is left, and not installed again', { skip }, async () => {
   for (const autoDeleteFailed of [false, true]) {
     const phone = new Phone({ autoDeleteFailed });

@@ -463,6 +463,123 @@ describe('a trial', () => {
   });
 });
 
+describe('a trial after one that was never confirmed', () => {
+  /** 1.4.2 is confirmed, 1.5.0 was not before 1.6.0 replaced it. */
+  async function twice() {
+    const world = await running();
+    for (const version of ['1.5.0', '1.6.0']) {
+      world.publish(version);
+      await world.update();
+    }
+    return world;
+  }
+
+  it('goes back to what was confirmed', async () => {
+    const world = await twice();
+    await world.updater().start();
+    assert.equal((await world.updater().start()).version, '1.6.0');
+    assert.equal(world.device.runs, treeOf('1.4.2'));
+    const { running: back, confirmed } = await world.updater().status();
+    assert.deepEqual([back.version, confirmed], ['1.4.2', true]);
+  });
+
+  for (const [where, to] of Object.entries({
+    'what was confirmed': '1.4.2',
+    'what ran before it': '1.5.0',
+    'the built-in app': null,
+  })) {
+    it(`has failed when the platform goes back to ${where}`, async () => {
+      const world = await twice();
+      world.device.failed = async () => [treeOf('1.6.0')];
+      world.device.runs = to && treeOf(to);
+      const left = [];
+      const updater = world.updater();
+      updater.on('rolled_back', ({ version }) => left.push(version));
+      const { verdicts } = await updater.check();
+      assert.deepEqual([verdicts[0].reason, left], ['failed', ['1.6.0']]);
+      const { running: back } = await world.updater().status();
+      assert.equal(back && back.version, to === '1.5.0' ? null : to);
+    });
+  }
+
+  it('has not failed when a new native app comes with its own', async () => {
+    const world = await twice();
+    world.device.failed = async () => [];
+    world.device.runs = null;
+    assert.equal((await world.updater().check()).action, 'install');
+  });
+});
+
+describe('the floor', () => {
+  /** 1.4.3 has the files of 1.4.2, so nothing is left to confirm; its floor is its own. */
+  async function sharing() {
+    const world = await running();
+    const tree = { digest: treeOf('1.4.2'), files: 1, size: 1 };
+    world.publish(world.release('1.4.3', { floor: '1.4.0', tree }));
+    await world.update();
+    assert.equal((await world.updater().status()).confirmed, true);
+    return world;
+  }
+
+  /** The state was lost, and what runs counts as confirmed. */
+  async function forgotten() {
+    const world = await running('1.4.3', { floor: '1.4.0' });
+    world.memory.delete('manifestgen.state');
+    return world;
+  }
+
+  const leaving = {
+    'another is installed': async (world) => {
+      world.publish('1.5.0');
+      await world.update();
+    },
+    'another is confirmed': async (world) => {
+      world.publish('1.5.0');
+      await world.update();
+      await world.updater().confirm();
+    },
+    'the same files come under another version': async (world) => {
+      const tree = { digest: world.device.runs, files: 1, size: 1 };
+      world.publish(world.release('1.4.4', { tree }));
+      await world.update();
+    },
+    'the built-in app is back': async (world) => {
+      world.publishWith({ withdrawn: ['1.4.3'] });
+      const updater = world.updater();
+      await updater.check();
+      await updater.apply();
+    },
+    'the platform went elsewhere': async (world) => {
+      await world.updater().check();
+      world.device.runs = null;
+    },
+    'a switch was cut before its record': async (world) => {
+      world.publish('1.5.0');
+      await world.updater().download();
+      world.device.runs = treeOf('1.5.0');
+    },
+  };
+  for (const [how, from] of Object.entries({ 'by its files': sharing, 'by default': forgotten })) {
+    for (const [name, leave] of Object.entries(leaving)) {
+      it(`of what was confirmed ${how} counts after ${name}`, async () => {
+        const world = await from();
+        await leave(world);
+        assert.equal((await world.updater().status()).floor, '1.4.0');
+      });
+    }
+  }
+
+  it('of what was never confirmed does not', async () => {
+    const world = await running();
+    world.publish(world.release('1.5.0', { floor: '1.5.0' }));
+    await world.update();
+    world.publish('1.6.0');
+    await world.update();
+    await world.updater().confirm();
+    assert.equal((await world.updater().status()).floor, null);
+  });
+});
+
 describe('a switch at the next start', () => {
   async function pending() {
     const world = await running();
