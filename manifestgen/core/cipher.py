@@ -32,6 +32,7 @@ from manifestgen.errors import VerificationError
 KEY_BYTES: Final = 16
 SECRET_BYTES: Final = 32
 _BLOCK_BITS: Final = AES_BLOCK * 8
+_AT_ONCE: Final = 1024 * 1024  # bytes; a multiple of the block
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,23 @@ def encrypt(chunks: Iterable[bytes], key: ContentKey) -> Iterator[bytes]:
         yield bytes(memoryview(buffer)[:count])
     missing = AES_BLOCK - size % AES_BLOCK
     yield encryptor.update(bytes([missing]) * missing) + encryptor.finalize()
+
+
+def encrypt_into(plain: memoryview, key: ContentKey, buffer: bytearray) -> int:
+    """Do as `encrypt`, from memory into memory; return how many bytes of `buffer` it took.
+
+    The buffer has room for 32 bytes more than `plain`.
+    """
+    encryptor = Cipher(algorithms.AES128(key.key), modes.CBC(key.iv)).encryptor()
+    missing = AES_BLOCK - len(plain) % AES_BLOCK
+    with memoryview(buffer) as room:
+        size = 0
+        for at in range(0, len(plain), _AT_ONCE):
+            # Held for long, the interpreter's lock would keep servers from answering.
+            size += encryptor.update_into(plain[at : at + _AT_ONCE], room[size:])
+        rest = encryptor.update(bytes([missing]) * missing) + encryptor.finalize()
+        room[size : size + len(rest)] = rest
+    return size + len(rest)
 
 
 def decrypt(chunks: Iterable[bytes], key: ContentKey) -> Iterator[bytes]:

@@ -5,10 +5,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import again, check, patches, publish
+from tests.bench import again, check, patches, publish, watch
 from tests.tools import builds
 
-TABLES = ["publish", "again", "check", "patches"]
+TABLES = ["publish", "again", "check", "patches", "watch"]
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +26,8 @@ def main(arguments: list[str]) -> int:
                 print(again.table(given.builds.split(","), given.rounds, Path(scratch)))
             case "patches":
                 print(patches.table(given.builds.split(","), given.rounds, Path(scratch)))
+            case "watch":  # `--builds jupyterlab,large`
+                print(watch.table(given.builds.split(","), given.rounds * 4, Path(scratch)))
             case _:
                 print(publish.table(given.builds.split(","), given.rounds, Path(scratch)))
     return 0

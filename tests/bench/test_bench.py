@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bench import again, check, publish
+from tests.bench import again, check, publish, watch
 
 
 def test_the_publish_table_names_every_contender(tmp_path: Path) -> None:
@@ -20,6 +20,11 @@ def test_the_table_of_publishing_again_has_every_build(tmp_path: Path) -> None:
 
 def test_the_check_table_has_both_manifests() -> None:
     assert len(check.table(1).splitlines()) == 4
+
+
+def test_the_watch_table_measures_a_build(tmp_path: Path) -> None:
+    row = watch.table(["swagger"], 2, tmp_path).splitlines()[-1]
+    assert row.startswith("| swagger | 26 |")
 
 
 def test_a_manifest_stays_small() -> None:

@@ -1,4 +1,4 @@
-"""Saving a file under `watch`: how long until another process sees the signed manifest over HTTP."""
+"""Saving a file under `watch`, and how long until another process sees the signed manifest."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,8 +69,9 @@ def measure(folder: Path, rounds: int) -> Saved:
     """
     target = min(folder.rglob("*.js"), key=lambda path: abs(path.stat().st_size - _CHUNK))
     content = target.read_bytes()
-    with _watching(folder) as (process, url):
-        watcher = _Manifest(url)
+    with ExitStack() as stack:
+        process, url = stack.enter_context(_watching(folder))
+        watcher = stack.enter_context(closing(_Manifest(url)))
         first = watcher.wait_for(0)
         for number in range(3):
             target.write_bytes(content + b"//%d\n" % number)
@@ -99,6 +100,10 @@ class _Manifest:
         place = urlsplit(url)
         self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
         self._tag = ""
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
 
     def wait_for(self, sequence: int) -> int:
         """Return the first sequence above `sequence`."""

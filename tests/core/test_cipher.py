@@ -11,7 +11,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifestgen.core.cipher import ContentKey, bundle_key, decrypt, encrypt, payload_key
+from manifestgen.core.cipher import (
+    ContentKey,
+    bundle_key,
+    decrypt,
+    encrypt,
+    encrypt_into,
+    payload_key,
+)
 from manifestgen.core.release import Scheme
 from manifestgen.core.tree import Digest
 from manifestgen.errors import VerificationError
@@ -101,3 +108,11 @@ def test_any_bytes_decrypt_or_are_refused(stored: bytes, sizes: list[int]) -> No
     except VerificationError as error:
         if error.code != "decrypt":
             raise AssertionError(error.code) from error
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 1024 * 1024, 1024 * 1024 + 1, 3_000_000])
+def test_encrypting_in_memory_gives_the_same_bytes(size: int) -> None:
+    plain, key = bytes(range(256)) * (size // 256 + 1), ContentKey(b"k" * 16, b"i" * 16)
+    buffer = bytearray(size + 32)
+    used = encrypt_into(memoryview(plain)[:size], key, buffer)
+    assert bytes(buffer[:used]) == b"".join(encrypt([plain[:size]], key))
