@@ -27,11 +27,12 @@ class Kind(StrEnum):
     NODE = "node"
 
 
-# The core first; then the adapter, what it is built on, and what stands beside it.
+# The client first; then the adapter, what it is built on, and what stands beside it.
+_CLIENT: Final = ("manifestgen.js", "core.js", "updater.js")
 _MODULES: Final = {
-    Kind.WEB: ("manifestgen.js", "bundle.js", "browser.js", "worker.js"),
-    Kind.CAPACITOR: ("manifestgen.js", "capgo.js"),
-    Kind.NODE: ("manifestgen.js", "bundle.js", "node.js"),
+    Kind.WEB: (*_CLIENT, "bundle.js", "browser.js", "worker.js"),
+    Kind.CAPACITOR: (*_CLIENT, "capgo.js"),
+    Kind.NODE: (*_CLIENT, "bundle.js", "node.js"),
 }
 
 _WIRING: Final = {

@@ -10,7 +10,7 @@
  */
 
 import { obtain, treeDigest } from './bundle.js';
-import { UpdateError, digest } from './manifestgen.js';
+import { UpdateError, digest } from './core.js';
 
 /** @typedef {import('./types.js').Adapter} Adapter */
 /** @typedef {import('./types.js').Slot} Slot */

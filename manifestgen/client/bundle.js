@@ -21,7 +21,7 @@ import {
   hex,
   sha256,
   utf8,
-} from './manifestgen.js';
+} from './core.js';
 
 /** @typedef {import('./types.js').Payload} Payload */
 /** @typedef {import('./types.js').Patch} Patch */

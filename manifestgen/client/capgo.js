@@ -10,7 +10,7 @@
  * settings are in `docs/capacitor.md`.
  */
 
-import { UpdateError, compareVersions, hex, nativeVersion } from './manifestgen.js';
+import { UpdateError, compareVersions, hex, nativeVersion } from './core.js';
 
 /** @typedef {import('./types.js').Adapter} Adapter */
 /** @typedef {import('./types.js').Device} Device */

@@ -18,7 +18,7 @@ import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 
 import { obtain, treeDigest } from './bundle.js';
-import { UpdateError, digest } from './manifestgen.js';
+import { UpdateError, digest } from './core.js';
 
 /** @typedef {import('./bundle.js').Bytes} Bytes */
 /** @typedef {import('./bundle.js').Tools} Tools */

@@ -10,10 +10,11 @@ from manifestgen.core import capgo
 from tests.tools import node
 
 CLIENT = Path(__file__).parents[2] / "manifestgen/client"
+CORE = {"manifestgen.js", "core.js", "updater.js"}
 NEEDED = {
-    "web": {"manifestgen.js", "bundle.js", "browser.js", "worker.js", "capgo.pub.pem"},
-    "capacitor": {"manifestgen.js", "capgo.js"},
-    "node": {"manifestgen.js", "bundle.js", "node.js", "capgo.pub.pem"},
+    "web": {*CORE, "bundle.js", "browser.js", "worker.js", "capgo.pub.pem"},
+    "capacitor": {*CORE, "capgo.js"},
+    "node": {*CORE, "bundle.js", "node.js", "capgo.pub.pem"},
 }
 
 
@@ -59,7 +60,11 @@ def test_it_says_what_it_did_to_each_file(app: Path, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out) == {
         "folder": str(app),
         "root": 1,
-        "files": {"manifestgen.js": "unchanged", "capgo.js": "replaced", "root.json": "new"},
+        "files": {
+            **dict.fromkeys(CORE, "unchanged"),
+            "capgo.js": "replaced",
+            "root.json": "new",
+        },
         "key": False,
     }
 
