@@ -564,11 +564,13 @@ export function readRelease(signed) {
     channels: read.has('channels') ? read.texts('channels', 64, isChannel) : [],
     floor: read.has('floor') ? read.text('floor', isVersion, 'a semantic version') : null,
     notes: read.has('notes') ? read.text('notes', (text) => utf8(text).length <= 512) : '',
+    files: read.has('files') ? readPayload(read.object('files')) : null,
   };
   // An empty list would read as "anywhere" to some and "nowhere" to others.
   if (read.has('channels') && !release.channels.length) read.fail('channels', 'one at least');
   if (scheme === 'none' && release.bundle.blob !== release.bundle.plain)
     read.fail('bundle', 'no plain');
+  if (release.files && release.files.blob !== release.files.plain) read.fail('files', 'no plain');
   return release;
 }
 

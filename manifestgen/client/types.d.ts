@@ -249,6 +249,8 @@ export interface Release {
   channels: string[];
   floor: string | null;
   notes: string;
+  /** The list of single files, in the clear, if there is one. */
+  files: Payload | null;
 }
 
 export interface Rollout {

@@ -348,6 +348,8 @@ def _bad_releases(
         "scheme capgo without its members": changed(full, scheme="capgo"),
         "no channels, spelled out": changed(full, channels=[]),
         "in the clear, yet stored otherwise": changed(full, bundle={**bundle, "plain": "0" * 64}),
+        "a list of files that is none": changed(full, files=[]),
+        "a list of files, stored otherwise": changed(full, files={**bundle, "plain": "0" * 64}),
         "a reserved channel": changed(full, channels=["blobs"]),
         "a channel that Windows keeps": changed(full, channels=["con"]),
         "a channel in upper case": changed(full, channels=["Beta"]),
