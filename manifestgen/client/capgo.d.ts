@@ -11,6 +11,7 @@
  */
 export type Adapter = import('./types.js').Adapter;
 export type Device = import('./types.js').Device;
+export type Plan = import('./types.js').Plan;
 export type Release = import('./types.js').Release;
 export type Slot = import('./types.js').Slot;
 export type Storage = import('./types.js').Storage;
@@ -19,12 +20,18 @@ export type BundleInfo = {
     version: string;
     status: string;
 };
+export type ManifestEntry = {
+    file_name: string;
+    file_hash: string;
+    download_url: string;
+};
 export type Plugin = {
     download: (options: {
         url: string;
         version: string;
         sessionKey?: string;
         checksum: string;
+        manifest?: ManifestEntry[];
     }) => Promise<BundleInfo>;
     next: (options: {
         id: string;
@@ -70,14 +77,16 @@ export type Plugin = {
 };
 /** @typedef {import('./types.js').Adapter} Adapter */
 /** @typedef {import('./types.js').Device} Device */
+/** @typedef {import('./types.js').Plan} Plan */
 /** @typedef {import('./types.js').Release} Release */
 /** @typedef {import('./types.js').Slot} Slot */
 /** @typedef {import('./types.js').Storage} Storage */
 /** The members of the plugin's `BundleInfo` that are used. @typedef {{ id: string, version: string, status: string }} BundleInfo */
+/** One file, as the plugin wants it. @typedef {{ file_name: string, file_hash: string, download_url: string }} ManifestEntry */
 /**
  * The methods of the plugin that are used, as its 8.51.23 has them.
  * @typedef {object} Plugin
- * @property {(options: { url: string, version: string, sessionKey?: string, checksum: string }) => Promise<BundleInfo>} download
+ * @property {(options: { url: string, version: string, sessionKey?: string, checksum: string, manifest?: ManifestEntry[] }) => Promise<BundleInfo>} download
  * @property {(options: { id: string }) => Promise<unknown>} next
  * @property {(options: { id: string }) => Promise<unknown>} set
  * @property {(options: { id: string }) => Promise<unknown>} delete

@@ -10,19 +10,21 @@
  * settings are in `docs/capacitor.md`.
  */
 
-import { UpdateError, compareVersions, hex, nativeVersion } from './core.js';
+import { LIMITS, Reader, UpdateError, compareVersions, decode, hex, nativeVersion } from './core.js';
 
 /** @typedef {import('./types.js').Adapter} Adapter */
 /** @typedef {import('./types.js').Device} Device */
+/** @typedef {import('./types.js').Plan} Plan */
 /** @typedef {import('./types.js').Release} Release */
 /** @typedef {import('./types.js').Slot} Slot */
 /** @typedef {import('./types.js').Storage} Storage */
 
 /** The members of the plugin's `BundleInfo` that are used. @typedef {{ id: string, version: string, status: string }} BundleInfo */
+/** One file, as the plugin wants it. @typedef {{ file_name: string, file_hash: string, download_url: string }} ManifestEntry */
 /**
  * The methods of the plugin that are used, as its 8.51.23 has them.
  * @typedef {object} Plugin
- * @property {(options: { url: string, version: string, sessionKey?: string, checksum: string }) => Promise<BundleInfo>} download
+ * @property {(options: { url: string, version: string, sessionKey?: string, checksum: string, manifest?: ManifestEntry[] }) => Promise<BundleInfo>} download
  * @property {(options: { id: string }) => Promise<unknown>} next
  * @property {(options: { id: string }) => Promise<unknown>} set
  * @property {(options: { id: string }) => Promise<unknown>} delete
@@ -42,6 +44,7 @@ import { UpdateError, compareVersions, hex, nativeVersion } from './core.js';
 export const LOWEST_PLUGIN = '8.51.23';
 
 const BUILTIN = 'builtin';
+const LIST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Hold releases in the plugin. `when` says how a release is switched to: `next` when the app next
@@ -64,13 +67,19 @@ export function capgoAdapter({ plugin, when = 'mandatory' }) {
       const { bundles } = await plugin.list();
       return bundles.some(({ id, status }) => id === slot.ref && isWhole(status));
     },
-    async stage({ release, url, progress }) {
+    async stage(plan) {
+      const { release, url, progress } = plan;
       const { bundle, version } = release;
       const stop = await watch(plugin, version, (part) =>
         progress(part * bundle.size, bundle.size),
       );
       try {
         const told = { url: url(bundle.blob), version, ...secrets(release) };
+        const files = await listed(plan).catch(() => null); // without it there is the bundle
+        if (files) {
+          const id = await downloaded(plugin, { ...told, manifest: files.entries });
+          if (id) return { ref: id, via: 'files', bytes: files.bytes };
+        }
         const { id } = await asked(`download ${version}`, () => plugin.download(told));
         return { ref: id, via: 'bundle', bytes: bundle.size };
       } finally {
@@ -164,8 +173,53 @@ function secrets({ capgo, bundle }) {
   const { iv, session_key, checksum, form } = capgo;
   return {
     sessionKey: `${base64(iv)}:${base64(session_key)}`,
-    checksum: form === 'v2' ? base64(checksum) : hex(checksum),
+    checksum: spelled(checksum, form),
   };
+}
+
+/**
+ * Return a release's single files as the plugin wants them, which then fetches those it lacks; `null`
+ * if it has none. The list is bound by its signed digest, so names, digests and blobs belong together.
+ *
+ * @param {Plan} plan
+ */
+async function listed({ release, url, fetch }) {
+  if (!release.files) return null;
+  const read = new Reader(decode(await fetch(release.files), LIST_BYTES), '$');
+  read.text('type', /^files\.v1$/, 'files.v1');
+  let bytes = 0;
+  const entries = read.list('files', LIMITS.files, (value, at) => {
+    const one = new Reader(value, at);
+    const br = one.text('encoding', /^(br|none)$/, '`br` or `none`') === 'br';
+    bytes += one.integer('stored', 0, LIMITS.bundle);
+    return {
+      file_name: one.text('path', /./) + (br ? '.br' : ''),
+      file_hash: release.capgo
+        ? spelled(one.bytes('checksum', 256), release.capgo.form)
+        : one.digest('sha256'),
+      download_url: url(one.digest('blob')),
+    };
+  });
+  return { entries, bytes };
+}
+
+/**
+ * Download by single files; `null` where that fails, since the plugin has no way out of its own.
+ *
+ * @param {Plugin} plugin
+ * @param {Parameters<Plugin['download']>[0]} told
+ */
+async function downloaded(plugin, told) {
+  try {
+    return (await plugin.download(told)).id;
+  } catch {
+    return null;
+  }
+}
+
+/** Spell a wrapped digest as plugins of its form read it. @param {Uint8Array} data  @param {string} form */
+function spelled(data, form) {
+  return form === 'v2' ? base64(data) : hex(data);
 }
 
 /** @param {Uint8Array} data */

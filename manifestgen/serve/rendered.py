@@ -8,6 +8,7 @@ root as a publisher would.
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from manifestgen.core import stock
@@ -15,6 +16,7 @@ from manifestgen.core.limits import LIMITS
 from manifestgen.errors import Error
 from manifestgen.publish.trust import RootChain
 from manifestgen.stores import Store
+from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.names import manifest_name
 
 _logger = logging.getLogger(__name__)
@@ -46,5 +48,6 @@ class StockAnswers:
         except Error as error:
             _logger.warning("%s cannot be made: %s", name, error)
             return None
-        answers = stock.responses(trusted, f"http://{host}")
+        lists = partial(usable_file_list, self._store)
+        answers = stock.responses(trusted, f"http://{host}", lists)
         return stock.encode(answers.get(platform, answers[None]))

@@ -6,6 +6,7 @@
 // nothing of the page is left that could hear of it.
 
 import { createDecipheriv, createHash, publicDecrypt } from 'node:crypto';
+import { brotliDecompressSync } from 'node:zlib';
 
 import { readMembers } from '../../manifestgen/client/bundle.js';
 
@@ -36,7 +37,7 @@ export class FakeCapgo {
 
   async download(options) {
     this.told.push(options);
-    const { url, version, sessionKey = '', checksum = '' } = options;
+    const { url, version, sessionKey = '', checksum = '', manifest } = options;
     if (!url) throw new Error('Download called without url');
     if (!version) throw new Error('Download called without version');
     if (this.publicKey && !/^[^:]+:[^:]+$/.test(sessionKey)) {
@@ -48,8 +49,12 @@ export class FakeCapgo {
     this.bundles.set(id, bundle);
     for (const percent of [0, 50, 100]) this.listeners.forEach((tell) => tell({ percent, bundle }));
     try {
-      const zip = this.#opened(this.read(url), sessionKey, checksum);
-      if (readMembers(zip).some((entry) => entry.path === 'index.html')) this.whole.add(id);
+      if (manifest) {
+        if (this.#fetched(manifest, sessionKey).includes('index.html')) this.whole.add(id);
+      } else {
+        const zip = this.#opened(this.read(url), sessionKey, checksum);
+        if (readMembers(zip).some((entry) => entry.path === 'index.html')) this.whole.add(id);
+      }
     } catch (error) {
       bundle.status = 'error';
       throw new Error(`Failed to download from: ${url}`, { cause: error });
@@ -168,9 +173,19 @@ export class FakeCapgo {
     return this.whole.has(id) && this.bundles.get(id)?.status !== 'deleted';
   }
 
-  #opened(data, sessionKey, checksum) {
+  /** Fetch each file, decrypt, decompress, compare, as the plugin does; return the paths. */
+  #fetched(manifest, sessionKey) {
+    return manifest.map(({ file_name, file_hash, download_url }) => {
+      const compressed = file_name.endsWith('.br');
+      const open = (data) => (compressed ? new Uint8Array(brotliDecompressSync(data)) : data);
+      this.#opened(this.read(download_url), sessionKey, file_hash, open);
+      return compressed ? file_name.slice(0, -3) : file_name;
+    });
+  }
+
+  #opened(data, sessionKey, checksum, open = (plain) => plain) {
     if (!data) throw new Error('404');
-    if (!this.publicKey) return compared(data, checksum);
+    if (!this.publicKey) return compared(open(data), checksum);
     if (!this.publicKey.startsWith('-----BEGIN RSA PUBLIC KEY-----')) throw new Error('not PKCS#1');
     const [iv, wrapped] = sessionKey.split(':').map((part) => Buffer.from(part, 'base64'));
     if (iv.length !== 16) throw new Error('IV must be 16 bytes');
@@ -181,7 +196,7 @@ export class FakeCapgo {
     const spelling = /^[0-9a-fA-F]+$/.test(checksum) ? 'hex' : 'base64';
     const value = Buffer.from(checksum, spelling);
     if (value.length !== 256) throw new Error('Bundle checksum is not encrypted');
-    return compared(new Uint8Array(zip), publicDecrypt(this.publicKey, value).toString('hex'));
+    return compared(open(new Uint8Array(zip)), publicDecrypt(this.publicKey, value).toString('hex'));
   }
 }
 
