@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture
-def sites(fresh: Project, tmp_path: Path) -> Path:  # noqa: F811
+def sites(fresh: Project, tmp_path: Path) -> Path:
     """Write what the Node test visits: a site that lists single files."""
     configured(fresh)
     delta_build(fresh.folder / "one")
