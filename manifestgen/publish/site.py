@@ -95,7 +95,11 @@ class Site:
         self._check_no_newer_root()
         stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
         current = self._verified(stored.data, channel) if stored else None
-        if current and current.outdated and 0 < mark < current.manifest.sequence:
+        if current is None and mark:
+            # The manifest was lost, its history was not: without our last one, which keys since
+            # revoked may have signed, what it withdrew would be forgotten.
+            current = self._committed(channel, mark)
+        elif current and current.outdated and 0 < mark < current.manifest.sequence:
             # A key since revoked signed further than we ever did: go on from our own last one.
             current = self._committed(channel, mark)
         elif current:

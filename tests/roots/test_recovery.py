@@ -252,6 +252,24 @@ def test_a_site_restored_from_a_backup_never_repeats_a_sequence(
     assert shop.run("verify").code == 0
 
 
+def test_a_lost_manifest_after_a_rotation_goes_on_from_its_history(shop: Publisher) -> None:
+    shop.publish("1.2.0")
+    shop.does("channel withdraw 1.2.0")
+    shop.publish("1.3.0")
+    before = manifest_of(shop.site)
+    (shop.site / "production/manifest.json").unlink()
+    new = new_key(shop, "new")
+    shop.does(f"keys rotate {keyid(shop, ROOT)[:12]} --to {new}")
+    uses(shop, root=new)
+    shop.does("refresh")
+    manifest = manifest_of(shop.site)
+    assert manifest.sequence > before.sequence
+    assert manifest.withdrawn == before.withdrawn
+    assert [offer.release.signed for offer in manifest.offers] == [
+        offer.release.signed for offer in before.offers
+    ]
+
+
 def test_the_high_water_mark_lies_beside_the_keys(shop: Publisher) -> None:
     assert shop.marks() == {"production": 2}
     shop.does("channel promote 1.0.0 --to beta")
