@@ -102,6 +102,14 @@ def tree_of(folder: Path) -> Tree:
     return Tree.of(_file(folder, path) for path in _walk(folder))
 
 
+def regular(folder: Path) -> Iterator[File]:
+    """Give the files of a folder that can be read; whatever else is there is passed over."""
+    with suppress(OSError):
+        for path in sorted(_walk(folder)):
+            with suppress(OSError, FormatError):
+                yield _file(folder, path)
+
+
 def _keep(path: Path) -> None:
     old = path.with_name(path.name + _OLD)
     old.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from manifestgen.core.select import (
 )
 from manifestgen.device.download import Progress
 from manifestgen.device.home import Home
+from manifestgen.device.single import ways
 from manifestgen.device.stage import Job, stage
 from manifestgen.device.state import State
 from manifestgen.device.trust import Trust
@@ -103,7 +104,9 @@ class Run:
 
     def job(self, install: Install) -> Job:
         """Return what has to be fetched for an installation."""
-        return Job(self.site, self.home, install.release, install.patch, self.keys)
+        slots = (self.state.running, self.state.previous)
+        held = tuple(self.home.bundle(slot.tree) for slot in slots if slot)
+        return Job(self.site, self.home, install.release, install.patch, self.keys, held)
 
     def install(self, release: Release, envelope: Envelope, job: Job) -> tuple[str, int]:
         """Fetch a release and switch to it; return the way it came and the bytes it took."""
@@ -119,7 +122,7 @@ class Run:
         if self.home.holds(slot.tree):
             self.home.save_release(slot.tree, envelope)
         else:
-            staged = stage(job, count)
+            staged = stage(job, count, ways(job, count))
             self.home.settle(staged.folder, slot.tree, envelope)
             via = staged.via
         self.trust.save(replace(floored, staged=slot))

@@ -1,8 +1,8 @@
-"""Get a release into a folder in staging: the ways to do it, tried in order, the whole bundle last.
+"""Get a release into a folder in staging: the cheapest way, and the whole bundle where that fails.
 
-A way names a payload and makes a tree of its plain bytes. What all have in common is here: room on
+A way says what it would download and makes a tree of it. What all have in common is here: room on
 the disk, the download, the stored digest before anything is decrypted, the plain digest after, and
-the tree's digest before anybody may switch to it.
+the tree's digest before anybody may switch to it. `single` has the way by single files.
 """
 
 import hashlib
@@ -32,13 +32,18 @@ _SLACK: Final = 1024 * 1024  # bytes for names, folders and the state itself
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One release to be had; `keys` are public keys in PEM, one of which opens it."""
+    """One release to be had.
+
+    `keys` are public keys in PEM, one of which opens it. `held` are folders of releases that may
+    be here, whose files need not come again.
+    """
 
     site: Store
     home: Home
     release: Release
     patch: Patch | None = None
     keys: tuple[bytes, ...] = ()
+    held: tuple[Path, ...] = ()
 
 
 class Way(Protocol):
@@ -49,16 +54,12 @@ class Way(Protocol):
         """The way in one word, for reports."""
         ...
 
-    def payload(self, job: Job) -> Payload | None:
-        """Return what would be downloaded, or `None` if this way does not apply."""
+    def size(self, job: Job) -> int | None:
+        """Return how many bytes would be downloaded, or `None` if this way does not apply."""
         ...
 
-    def key(self, job: Job, content: ContentKey) -> ContentKey:
-        """Return the payload's key, given the release's."""
-        ...
-
-    def build(self, job: Job, plain: Path, into: Path) -> Tree:
-        """Make the folder `into` of the plain payload; return what was made, unchecked."""
+    def get(self, job: Job, content: ContentKey | None, progress: Progress, into: Path) -> Tree:
+        """Download, and make the folder `into` of it; return what was made, unchecked."""
         ...
 
 
@@ -68,16 +69,13 @@ class WholeBundle:
 
     name: str = "bundle"
 
-    def payload(self, job: Job) -> Payload:
-        """Return the bundle."""
-        return job.release.bundle
+    def size(self, job: Job) -> int:
+        """Return the bundle's."""
+        return job.release.bundle.size
 
-    def key(self, job: Job, content: ContentKey) -> ContentKey:
-        """Return the content key itself."""
-        return content
-
-    def build(self, job: Job, plain: Path, into: Path) -> Tree:
+    def get(self, job: Job, content: ContentKey | None, progress: Progress, into: Path) -> Tree:
         """Unpack."""
+        plain = _plain(job, job.release.bundle, content, progress)
         with plain.open("rb") as file:
             return unpack(file, into, limit=job.release.tree.size)
 
@@ -88,42 +86,29 @@ class FromRunning:
 
     name: str = "patch"
 
-    def payload(self, job: Job) -> Payload | None:
-        """Return the patch, unless the bundle is as small."""
+    def size(self, job: Job) -> int | None:
+        """Return the patch's, unless the bundle is as small."""
         if job.patch is None or job.patch.payload.size >= job.release.bundle.size:
             return None
-        return job.patch.payload
+        return job.patch.payload.size
 
-    def key(self, job: Job, content: ContentKey) -> ContentKey:
-        """Derive the patch's key."""
-        return (
-            content
-            if job.patch is None
-            else payload_key(content, kind="patch", base=job.patch.base)
-        )
-
-    def build(self, job: Job, plain: Path, into: Path) -> Tree:
+    def get(self, job: Job, content: ContentKey | None, progress: Progress, into: Path) -> Tree:
         """Apply the patch to the base as it is on disk; it must still be what was installed."""
-        base = job.home.bundle(job.patch.base) if job.patch else into
+        patch = job.patch
+        if patch is None:
+            raise VerificationError("there is no patch", code="patch")
+        key = content and payload_key(content, kind="patch", base=patch.base)
+        plain = _plain(job, patch.payload, key, progress)
+        base = job.home.bundle(patch.base)
         try:
             tree = files.tree_of(base)
         except OSError as error:
             raise VerificationError(
                 f"the base of the patch cannot be read: {error.strerror or error}", code="patch"
             ) from error
+        wanted = job.release.tree
         with plain.open("rb") as file:
-            return apply_patch(
-                file,
-                base,
-                tree,
-                into,
-                target=job.release.tree.digest,
-                limit=job.release.tree.size,
-            )
-
-
-WAYS: Final[tuple[Way, ...]] = (FromRunning(), WholeBundle())
-"""Cheapest first."""
+            return apply_patch(file, base, tree, into, target=wanted.digest, limit=wanted.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,39 +119,27 @@ class Staged:
     via: str
 
 
-def applicable(job: Job, ways: Sequence[Way] = WAYS) -> list[tuple[Way, Payload]]:
-    """Return the ways that apply, with what each would download."""
-    found = ((way, way.payload(job)) for way in ways)
-    return [(way, payload) for way, payload in found if payload is not None]
-
-
-def stage(job: Job, progress: Progress, ways: Sequence[Way] = WAYS) -> Staged:
+def stage(job: Job, progress: Progress, ways: Sequence[Way]) -> Staged:
     """Get a release by the first way that works.
 
     Raises:
         KeyUseError: it is encrypted, and no key was given.
         StoreError, VerificationError: the last way failed, too.
     """
-    content = _content_key(job)
-    *others, last = applicable(job, ways)
-    for way, payload in others:
+    content = content_key(job)
+    *others, last = ways
+    for way in others:
         try:
-            return _stage(job, way, payload, content, progress)
+            return _stage(job, way, content, progress)
         except (StoreError, VerificationError) as error:
             _LOG.info("no %s: %s", way.name, error)
-    return _stage(job, *last, content, progress)
+    return _stage(job, last, content, progress)
 
 
-def _stage(
-    job: Job, way: Way, payload: Payload, content: ContentKey | None, progress: Progress
-) -> Staged:
-    staging = job.home.staging
-    part, folder = staging / f"{payload.blob}.part", staging / "tree"
-    job.home.tidy_staging(keep=part)
-    _check_room(job, payload, part)
-    download(job.site, payload, part, progress)
-    key = None if content is None else way.key(job, content)
-    tree = way.build(job, _plain(payload, part, key), folder)
+def _stage(job: Job, way: Way, content: ContentKey | None, progress: Progress) -> Staged:
+    folder = job.home.staging / "tree"
+    files.remove(folder)
+    tree = way.get(job, content, progress, folder)
     if tree.digest() != job.release.tree.digest:
         files.remove(folder)
         raise VerificationError(
@@ -176,7 +149,8 @@ def _stage(
     return Staged(folder, way.name)
 
 
-def _content_key(job: Job) -> ContentKey | None:
+def content_key(job: Job) -> ContentKey | None:
+    """Return what opens a release, if it is encrypted; raise `KeyUseError` if no key was given."""
     wrapped = job.release.capgo
     if wrapped is None:
         return None
@@ -190,7 +164,17 @@ def _content_key(job: Job) -> ContentKey | None:
     return capgo.unwrap(next(fitting, keys[0]), wrapped)
 
 
-def _plain(payload: Payload, part: Path, key: ContentKey | None) -> Path:
+def _plain(job: Job, payload: Payload, key: ContentKey | None, progress: Progress) -> Path:
+    """Download a payload; what else is in staging is removed."""
+    part = job.home.staging / f"{payload.blob}.part"
+    job.home.tidy_staging(keep=part)
+    decrypted = payload.plain_size if job.release.capgo else 0
+    check_room(job, payload.size - kept(part) + decrypted)
+    download(job.site, payload, part, progress)
+    return _opened(payload, part, key)
+
+
+def _opened(payload: Payload, part: Path, key: ContentKey | None) -> Path:
     """Return a file of the plain bytes that were signed: decrypted, or the part itself."""
     if key is None:
         if (payload.plain, payload.plain_size) != (payload.blob, payload.size):
@@ -210,9 +194,9 @@ def _plain(payload: Payload, part: Path, key: ContentKey | None) -> Path:
     return plain
 
 
-def _check_room(job: Job, payload: Payload, part: Path) -> None:
-    decrypted = payload.plain_size if job.release.capgo else 0
-    needed = payload.size - kept(part) + decrypted + job.release.tree.size + _SLACK
+def check_room(job: Job, more: int) -> None:
+    """Raise `StoreError` unless a release's files and so many bytes more find room on the disk."""
+    needed = more + job.release.tree.size + _SLACK
     free = shutil.disk_usage(job.home.folder).free
     if free < needed:
         raise StoreError(

@@ -18,7 +18,7 @@ from manifestgen.device.files import explained
 from manifestgen.device.home import Home
 from manifestgen.device.results import Action, Outcome, Status
 from manifestgen.device.run import Facts, Run
-from manifestgen.device.stage import applicable
+from manifestgen.device.single import ways
 from manifestgen.device.state import State
 from manifestgen.device.trust import Trust
 from manifestgen.errors import UsageError
@@ -202,8 +202,9 @@ def _foreseen(outcome: Outcome, run: Run, install: Install, release: Release) ->
     slot = Running(release.version, release.tree.digest)
     via, size = "kept", 0
     if not run.home.holds(slot.tree):
-        way, payload = applicable(run.job(install))[0]
-        via, size = way.name, payload.size
+        job = run.job(install)
+        way = ways(job, _silent)[0]
+        via, size = way.name, way.size(job) or 0
     return replace(
         outcome,
         action=Action.INSTALL,

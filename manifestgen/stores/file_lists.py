@@ -1,6 +1,6 @@
 """Read a release's list of single files from its site, and believe only what was signed."""
 
-from manifestgen.core.files import FileList
+from manifestgen.core.files import LIST_BYTES, FileList
 from manifestgen.core.release import Release
 from manifestgen.core.tree import sha256
 from manifestgen.errors import VerificationError
@@ -16,7 +16,7 @@ def read_file_list(store: Store, release: Release) -> FileList | None:
     """
     if release.files is None:
         return None
-    stored = store.get(blob_name(release.files.blob), limit=release.files.size)
+    stored = store.get(blob_name(release.files.blob), limit=min(release.files.size, LIST_BYTES))
     if stored is None:
         return None
     if sha256(stored.data) != release.files.blob:

@@ -15,9 +15,10 @@ from manifestgen.bundle import PACKER, pack, read_build
 from manifestgen.core import capgo
 from manifestgen.core.cipher import bundle_key, encrypt
 from manifestgen.core.envelope import Envelope, Kind
+from manifestgen.core.files import Encoding, FileList, SingleFile, compress
 from manifestgen.core.manifest import Offer
-from manifestgen.core.release import Payload, Release, Scheme, TreeRef
-from manifestgen.core.tree import Digest, sha256
+from manifestgen.core.release import V3, Payload, Release, Scheme, TreeRef
+from manifestgen.core.tree import Digest, File, sha256
 from manifestgen.core.version import Version
 from manifestgen.device import Facts, Updater
 from manifestgen.signers.pem import SoftwareWrapper
@@ -101,6 +102,27 @@ class Publisher:
             )
         self.put(blob_name(sha256(blob)), blob)
         return replace(release, **changes)
+
+    def listed(self, release: Release, files: Mapping[str, bytes]) -> Release:
+        """List the single files of a release and store them; compressed are all but `.bin`."""
+        key = capgo.unwrap(wrapper().public, release.capgo) if release.capgo else None
+        entries = []
+        for path, data in sorted(files.items()):
+            file = File(path, sha256(data), len(data))
+            plain = path.endswith(".bin")
+            stored = data if plain else b"".join(compress([data]))
+            stored = b"".join(encrypt([stored], key)) if key else stored
+            checksum = capgo.wrap_digest(wrapper(), file.sha256, V3) if key else None
+            encoding = Encoding.NONE if plain else Encoding.BROTLI
+            self.put(blob_name(sha256(stored)), stored)
+            entries.append(SingleFile(file, sha256(stored), len(stored), encoding, checksum))
+        return self.naming(release, FileList(tuple(entries)))
+
+    def naming(self, release: Release, listed: FileList) -> Release:
+        """Store a list, whatever it says, and let a release name it."""
+        data = listed.encode()
+        self.put(blob_name(sha256(data)), data)
+        return replace(release, files=Payload(sha256(data), len(data), sha256(data), len(data)))
 
     def sign(self, release: Release, *by: TestKey) -> Envelope:
         """Sign a release with the release key, or with others."""

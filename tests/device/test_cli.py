@@ -1,6 +1,8 @@
 """`manifestgen device …` as a kiosk's unit calls it."""
 
 import json
+import random
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from manifestgen.cli.device import register
 from manifestgen.core.manifest import Offer
 from manifestgen.core.release import Scheme
 from manifestgen.stores import DirectoryStore
-from tests.device.publisher import Publisher, pem
+from tests.device.publisher import Publisher, page, pem
 
 
 class Kiosk:
@@ -35,12 +37,13 @@ class Kiosk:
             *("--native", "3.1"),
         ]
 
-    def publish(self, version: str) -> None:
+    def publish(self, version: str, files: Mapping[str, bytes] | None = None) -> None:
         # The command reads the machine's clock.
         now = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
         later = now + timedelta(days=30)
         self.root.write_bytes(self.publisher.sim.root(issued=now, expires=later))
-        release = self.publisher.bundle(version, scheme=Scheme.CAPGO, issued=now)
+        release = self.publisher.bundle(version, files, scheme=Scheme.CAPGO, issued=now)
+        release = self.publisher.listed(release, files) if files else release
         self.publisher.publish(Offer(self.publisher.sign(release)), issued=now, expires=later)
 
     def run(self, command: str, *more: str) -> tuple[int, str]:
@@ -94,6 +97,17 @@ def test_for_people(kiosk: Kiosk) -> None:
     assert "1.0.0, not confirmed" in kiosk.run("status")[1]
     assert "1.0.0\n" in kiosk.run("confirm")[1]
     assert kiosk.run("install")[1].startswith("nothing to do: 1.0.0 runs (current)")
+
+
+def test_by_single_files(kiosk: Kiosk) -> None:
+    noise = {"noise.bin": random.Random(4).randbytes(20_000)}
+    kiosk.publish("1.0.0", {**page("1.0.0"), **noise})
+    kiosk.run("install")
+    kiosk.run("confirm")
+    kiosk.publish("1.1.0", {**page("1.1.0"), **noise})
+    foreseen = kiosk.json("check")
+    assert foreseen["via"] == "files"
+    assert kiosk.run("install")[1].startswith(f"installed 1.1.0 (files, {foreseen['bytes']:,} byte")
 
 
 def test_refusals_have_codes(kiosk: Kiosk) -> None:

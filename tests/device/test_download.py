@@ -15,9 +15,10 @@ from manifestgen.core.cipher import ContentKey
 from manifestgen.core.manifest import Offer
 from manifestgen.core.release import Payload, Release, Scheme
 from manifestgen.core.tree import Tree, sha256
+from manifestgen.device.download import Progress
 from manifestgen.device.files import tree_of
 from manifestgen.device.home import Home
-from manifestgen.device.stage import WAYS, Job, stage
+from manifestgen.device.stage import Job, WholeBundle, stage
 from manifestgen.errors import Error, FormatError, KeyUseError, StoreError, VerificationError
 from manifestgen.stores import DirectoryStore, MemoryStore, open_store
 from manifestgen.stores.names import blob_name, manifest_name
@@ -269,13 +270,10 @@ class _Broken:
         self.error = error
         self.tried = 0
 
-    def payload(self, job: Job) -> Payload:
-        return job.release.bundle
+    def size(self, job: Job) -> int:
+        return job.release.bundle.size
 
-    def key(self, job: Job, content: ContentKey) -> ContentKey:
-        return content
-
-    def build(self, job: Job, plain: Path, into: Path) -> Tree:
+    def get(self, job: Job, content: ContentKey | None, progress: Progress, into: Path) -> Tree:
         self.tried += 1
         into.mkdir()
         (into / "half").write_bytes(b"")
@@ -290,7 +288,7 @@ def test_a_cheaper_way_that_fails_gives_way_to_the_whole_bundle(
     home = Home(tmp_path / "home")
     home.prepare()
     broken = _Broken(error)
-    staged = stage(Job(device.site, home, release), lambda _size: None, (broken, *WAYS))
+    staged = stage(Job(device.site, home, release), lambda _size: None, (broken, WholeBundle()))
     assert (staged.via, broken.tried) == ("bundle", 1)
     assert tree_of(staged.folder).digest() == release.tree.digest
     with pytest.raises(type(error)):

@@ -1,5 +1,6 @@
 """Killed before every change to the state folder, then run again: it completes, never half."""
 
+import random
 import sys
 from itertools import count
 from pathlib import Path
@@ -10,11 +11,13 @@ from manifestgen.core.manifest import Offer
 from manifestgen.core.release import Scheme
 from manifestgen.device.files import tree_of
 from manifestgen.stores import DirectoryStore
-from tests.device.publisher import Device, Publisher, pem
+from tests.device.publisher import Device, Publisher, page, pem
 from tests.simulator import NOW
 from tests.stores.kill_at import run_killed_at
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
+
+_NOISE = random.Random(3).randbytes(20_000)  # so that a bundle is much larger than a list
 
 _RUN = f"""
 import sys
@@ -46,6 +49,11 @@ class Kiosk:
     def publish(self, version: str, *, root: int = 1) -> None:
         release = self.publisher.bundle(version, scheme=Scheme.CAPGO)
         self.publisher.publish(Offer(self.publisher.sign(release)), root=root)
+
+    def publish_listed(self, version: str) -> None:
+        files = {**page(version), "noise.bin": _NOISE}
+        release = self.publisher.bundle(version, files, scheme=Scheme.CAPGO)
+        self.publisher.publish(Offer(self.publisher.sign(self.publisher.listed(release, files))))
 
     def killed_at(self, n: int, what: str) -> bool:
         names = ["site", "root.json", "key.pem", "state"]
@@ -99,6 +107,25 @@ def test_an_update_with_a_new_root(tmp_path: Path) -> None:
         found = kiosk.device.updater.status()
         assert (found.root, found.sequence, found.failed) == (2, 2, ())
         assert str(found.previous and found.previous.version) == "1.0.0"
+    assert n > 15
+
+
+def test_an_update_by_single_files(tmp_path: Path) -> None:
+    for n in count(1):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        kiosk = Kiosk(folder)
+        kiosk.publish_listed("1.0.0")
+        kiosk.device.install()
+        kiosk.device.updater.confirm()
+        kiosk.publish_listed("1.1.0")
+        if not kiosk.killed_at(n, "install"):
+            break
+        assert kiosk.check_current() in {"1.0.0", "1.1.0"}
+        if kiosk.device.updater.status().confirmed:
+            outcome = kiosk.device.updater.install()
+            assert outcome.via in {"files", "kept"}
+        assert kiosk.check_current() == "1.1.0"
     assert n > 15
 
 
