@@ -1,35 +1,36 @@
 """Patches: bytes, time and memory of ours against what else could carry the same change.
 
-Contenders that are not installed (`pip install bsdiff4 zstandard`) are left out. Each runs as a
-process of its own, which reads the changed contents of both builds: one after the other in the
-order of their paths, as ours would if it knew nothing better.
+Those that pyproject's group `bench` brings are left out where they are not installed. Each runs as
+a process of its own, which reads the changed contents of both builds: one after the other in the
+order of their paths, as ours would if it knew nothing better. zstd is level 19 with the old side as
+its dictionary and long matches, as in `zstd -19 --patch-from`. The slow ones run once, after the
+others: it is their bytes that are compared.
 """
 
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from tests.bench.measure import Command, Contender, Result, compete
-from tests.tools import builds
+from tests.bench.pairs import Pair
 
-_OPTIONAL = {"bsdiff4": "bsdiff4", "zstd": "zstandard"}
+_OPTIONAL = {"zstd": "zstandard", "bsdiff4": "bsdiff4"}
+_SLOW = {"brotli each", "bsdiff4"}
 
 _Start = tuple[Sequence[Command], Callable[[], int]]
 
 
-def table(names: Sequence[str], rounds: int, scratch: Path) -> str:
-    """Measure every pair of consecutive builds and return the table."""
-    contenders = ["ours", "brotli each", *_installed()]
+def table(pairs: Sequence[Pair], rounds: int, scratch: Path) -> str:
+    """Measure every pair and return the table; times are medians of `rounds`, in turn."""
+    contenders = ["ours", *_installed(), "brotli each"]
     columns = [f"{name}: bytes, s, MiB" for name in contenders]
     lines = [
         f"| pair | changed MB | {' | '.join(columns)} | of brotli | s per MB | applied in |",
         f"|---{'|---' * (len(columns) + 4)}|",
     ]
-    for name in names:
-        for old, new in pairwise(builds.SOURCES[name].versions):
-            lines.append(_row(name, old, new, contenders, rounds, scratch / f"{name}-{new}"))
+    for number, pair in enumerate(pairs):
+        lines.append(_row(pair, contenders, rounds, scratch / str(number)))
     return "\n".join(lines)
 
 
@@ -37,10 +38,8 @@ def _installed() -> list[str]:
     return [name for name, module in _OPTIONAL.items() if importlib.util.find_spec(module)]
 
 
-def _row(
-    name: str, old: str, new: str, contenders: Sequence[str], rounds: int, scratch: Path
-) -> str:
-    before, after = builds.build(name, old), builds.build(name, new)
+def _row(pair: Pair, contenders: Sequence[str], rounds: int, scratch: Path) -> str:
+    before, after = pair.old, pair.new
     changed = scratch / "changed"
     scratch.mkdir(parents=True)
     kept = scratch / "ours.patch"
@@ -65,10 +64,13 @@ def _row(
 
         return start
 
-    results = compete([Contender(one, starts(one)) for one in contenders], after, scratch, rounds)
+    results: dict[str, Result] = {}
+    for slow, times in ((False, rounds), (True, 1)):
+        those = [Contender(one, starts(one)) for one in contenders if (one in _SLOW) is slow]
+        results |= compete(those, after, scratch, times)
     applied = compete([Contender("apply", _applies(before, kept))], after, scratch, rounds)
     mb = int(changed.read_text()) / 1e6
-    return _line(f"{name} {old} → {new}", mb, results, applied["apply"])
+    return _line(pair.name, mb, results, applied["apply"])
 
 
 def _applies(before: Path, patch: Path) -> Callable[[Path, Path], _Start]:

@@ -2,11 +2,16 @@
 
 const text = (value) => Uint8Array.from(atob(value), (character) => character.charCodeAt(0));
 
-/** `stored` is the blob, `signed` the release's document, `adapter` keeps what it stages. */
-export async function measure({ obtain, tools, adapter, signed, key, stored }) {
+/** Return the plan for a release as it was `signed`, whose blob `fetch` returns. */
+export function planOf(signed, fetch) {
   const { iv, session_key, checksum, ...rest } = signed.capgo;
   const capgo = { ...rest, iv: text(iv), session_key: text(session_key), checksum: text(checksum) };
-  const plan = { release: { ...signed, capgo }, patch: null, fetch: async () => stored };
+  return { release: { ...signed, capgo }, patch: null, running: null, fetch };
+}
+
+/** `stored` is the blob, `signed` the release's document, `adapter` keeps what it stages. */
+export async function measure({ obtain, tools, adapter, signed, key, stored }) {
+  const plan = planOf(signed, async () => stored);
   const nowhere = { start: async () => {}, write: async () => {} };
   const checked = await timed(() => obtain(plan, nowhere, { keys: [key], ...tools }));
   const kept = await timed(() => adapter.stage(plan));

@@ -1,8 +1,9 @@
-"""`python -m tests.bench.unpack`: time to decrypt and unpack real bundles in Chromium and Node."""
+"""Decrypting and unpacking whole bundles, in Chromium and Node: in memory, then into storage."""
 
 import json
 import shutil
-import tempfile
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from tests.tools.nginx import serve
 
 _HERE = Path(__file__).parent
 _CLIENT = _HERE.parents[1] / "manifestgen" / "client"
-_BUILDS = {"jupyterlab": "4.6.4", "n8n": "2.39.4"}
 _IN_CHROMIUM = """\
 async () => {
   const { measure } = await import('./unpack.mjs');
@@ -27,24 +27,35 @@ async () => {
 }"""
 
 
-def table() -> str:
-    """Measure each build once in each place; a bundle is unpacked once in a device's life, too."""
+def table(names: Sequence[str], rounds: int, scratch: Path) -> str:
+    """Measure each build in each place; figures are medians of `rounds`, in turn."""
     rows = [
-        "| build | bundle | files | where | unpacked and checked | and stored | checked again |",
+        "| build | bundle | files | where | decrypted, unpacked, checked | and stored |"
+        " checked again |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, version in _BUILDS.items():
-        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-            folder = Path(scratch)
-            release = _prepare(builds.build(name, version), folder)
-            size = f"{release['bundle']['size'] / 1e6:.1f} MB"
-            head = f"| {name} {version} | {size} | {release['tree']['files']} |"
-            rows += [
-                f"{head} {where} | {times['checked']:.0f} ms | {times['kept']:.0f} ms"
-                f" | {times['looked']:.0f} ms |"
-                for where, times in (("Chromium", _chromium(folder)), ("Node", _node(folder)))
-            ]
+    for name in names:
+        version = builds.SOURCES[name].versions[0]
+        rows += rows_of(f"{name} {version}", builds.build(name, version), rounds, scratch / name)
     return "\n".join(rows)
+
+
+def rows_of(name: str, build: Path, rounds: int, folder: Path) -> list[str]:
+    """Measure one build."""
+    folder.mkdir(parents=True)
+    release = _prepare(build, folder)
+    size = f"{release['bundle']['size'] / 1e6:.1f} MB"
+    places = {"Chromium": _chromium, "Node": _node}
+    runs = [{where: run(folder) for where, run in places.items()} for _ in range(rounds)]
+    rows = []
+    for where in places:
+        times = [
+            f"{statistics.median(run[where][what] for run in runs):.0f} ms"
+            for what in ("checked", "kept", "looked")
+        ]
+        cells = [name, size, f"{release['tree']['files']:,}", where, *times]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
 
 
 def _prepare(build: Path, folder: Path) -> dict[str, Any]:
@@ -76,11 +87,8 @@ def _chromium(folder: Path) -> dict[str, float]:
 
 
 def _node(folder: Path) -> dict[str, float]:
+    shutil.rmtree(folder / "home", ignore_errors=True)
     done = node.start(_HERE / "unpack.mjs", _CLIENT, folder)
     assert done.returncode == 0, done.stderr
     times: dict[str, float] = json.loads(done.stdout)
     return times
-
-
-if __name__ == "__main__":
-    print(table())

@@ -56,6 +56,12 @@ def add_fuzzer() -> dict[str, str]:
     return {"fuzzer": reason(done)} if done.returncode else {}
 
 
+def add_contenders() -> dict[str, str]:
+    """Install what `tests.bench patches` compares with; return it if it cannot be had here."""
+    done = _pip(_groups()["bench"])
+    return {"bsdiff4 and zstd": reason(done)} if done.returncode else {}
+
+
 def _is_current() -> bool:
     if not _STAMP.is_file() or _STAMP.read_text() != _key():
         return False
