@@ -23,6 +23,8 @@ hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("full", deadline=None, max_examples=1000)
 
+_FULL_SECONDS = 3600  # for one of the large and slow tests, before it counts as hanging
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the one option of ours."""
@@ -41,11 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `full` out of a run without `--full`."""
-    if config.getoption("--full"):
-        return
+    """Leave the tests marked `full` out of a run without `--full`; with it, give them time."""
     full = [item for item in items if item.get_closest_marker("full")]
-    if full:
+    if config.getoption("--full"):
+        for item in full:
+            item.add_marker(pytest.mark.timeout(_FULL_SECONDS))
+    elif full:
         config.hook.pytest_deselected(items=full)
         items[:] = [item for item in items if item not in full]
 
