@@ -1,12 +1,14 @@
-"""Pages for people, rendered from signed manifests; nothing here is ever signed or trusted."""
+"""Pages for people, rendered from signed manifests; nothing here is ever signed or trusted.
+
+Importing Jinja and compiling a template takes a third of what publishing a small app does, so it
+happens on first use, or in `prepare` while there is something to wait for.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
+from typing import TYPE_CHECKING, Final
 
 from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.manifest import Offer
@@ -14,10 +16,20 @@ from manifestgen.core.reader import format_time
 from manifestgen.core.release import Release
 from manifestgen.core.root import Root
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_INDEX: Final = "index.html.j2"
+
+
+def prepare() -> None:
+    """Get ready to render the status page; may run beside anything else."""
+    _environment().get_template(_INDEX)
+
 
 def index(root: Root, manifests: Sequence[TrustedManifest]) -> str:
     """Render the status page: channels, and what each offers to whom."""
-    template = _environment().get_template("index.html.j2")
+    template = _environment().get_template(_INDEX)
     return template.render(root=root, channels=[_channel(one) for one in manifests])
 
 
@@ -43,10 +55,12 @@ def _offer(offer: Offer, release: object, issued: datetime) -> dict[str, object]
 
 
 @cache
-def _environment() -> Environment:
-    package = files("manifestgen").joinpath("templates")  # an installed wheel
-    checkout = Path(__file__).resolve().parent.parent / "templates"  # a source checkout
-    folder = package if package.is_dir() else checkout
+def _environment() -> "Environment":
+    from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
+
+    here = Path(__file__).resolve().parent
+    installed, checkout = here / "templates", here.parent / "templates"
+    folder = installed if installed.is_dir() else checkout
 
     def source(name: str) -> str:
         return folder.joinpath(*name.split("/")).read_text("utf-8")

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ import pytest
 from manifestgen.bundle import (
     PACKER,
     Packed,
+    Squeezed,
     pack,
     read_build,
     squeeze,
@@ -280,6 +282,28 @@ def test_what_deflate_does_not_shrink_is_stored(path: str, content: bytes, metho
     assert squeezed.method is method
     assert len(squeezed.data) <= len(content)
     assert (squeezed.data == content) == (method is Method.STORED)
+
+
+def test_large_files_go_first_and_the_zip_stays_the_same(
+    app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (app / "z.js").write_bytes(b"z" * 5000)
+    (app / "a.js").write_bytes(b"a" * 4000)
+    pack_module = import_module("manifestgen.bundle.pack")  # `pack` is the function, too
+    whole = packed(app)
+    begun: list[str] = []
+    squeezed = pack_module.squeeze
+
+    def noted(path: str, content: bytes) -> Squeezed:
+        begun.append(path)
+        made: Squeezed = squeezed(path, content)
+        return made
+
+    monkeypatch.setattr(pack_module, "_LARGE", 2000)
+    monkeypatch.setattr(pack_module, "squeeze", noted)
+    monkeypatch.setattr(pack_module, "_BATCH_FILES", 1)
+    assert packed(app, workers=1) == whole
+    assert begun[:3] == ["assets/app.js", "z.js", "a.js"]
 
 
 def test_progress_is_told_every_byte(app: Path) -> None:

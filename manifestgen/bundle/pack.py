@@ -14,7 +14,7 @@ import tempfile
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -40,6 +40,8 @@ _LEVEL = 6  # no larger than zlib's 6, at nearly three times the speed
 _WORKERS = min(4, os.cpu_count() or 1)
 _AHEAD = 16 * 1024 * 1024  # bytes of files in memory, packed or not, waiting for their turn
 _STREAMED = 32 * 1024 * 1024  # larger files go through a temporary file
+# The largest files begin first: one that comes last would leave all threads but its own idle.
+_LARGE, _EARLY = 1024 * 1024, 48 * 1024 * 1024  # from which size on, and how much together
 _CHUNK = 1024 * 1024
 _REMEMBERED = 256 * 1024 * 1024  # bytes that a `Packer` keeps of a zip
 _SETTLED = 3 * 1_000_000_000  # nanoseconds: FAT's times are two seconds apart
@@ -206,11 +208,21 @@ class _Packing:
         return Packed(tree, digest, size, packer, tuple(streams), fresh)
 
     def _in_order(self, pool: ThreadPoolExecutor, temporary: ExitStack) -> Iterator[_Ready]:
-        """Squeeze files in the pool, at most `_AHEAD` bytes of them at once; give them in order."""
+        """Squeeze files in the pool, the largest first; give them in order.
+
+        Of the others, at most `_AHEAD` bytes are squeezed before their turn.
+        """
         waiting: deque[tuple[Future[list[_Ready]], int]] = deque()
         held = 0
+        batches = list(_batches(self._build.files))
+        early = {
+            number: self._submit(batches[number], pool, temporary) for number in _largest(batches)
+        }
         try:
-            for batch in _batches(self._build.files):
+            for number, batch in enumerate(batches):
+                if begun := early.pop(number, None):
+                    waiting.append((begun, 0))
+                    continue
                 cost = _memory(batch)
                 while waiting and (held + cost > _AHEAD or waiting[0][0].done()):
                     held -= waiting[0][1]
@@ -220,7 +232,7 @@ class _Packing:
             while waiting:
                 yield from waiting.popleft()[0].result()
         finally:
-            for future, _ in waiting:
+            for future in (*early.values(), *(future for future, _ in waiting)):
                 future.cancel()
 
     def _submit(
@@ -361,6 +373,20 @@ def _batches(files: Iterable[BuildFile]) -> Iterator[list[BuildFile]]:
         yield batch
 
 
+def _largest(batches: Sequence[list[BuildFile]]) -> list[int]:
+    """Return the numbers of the batches to begin with: large files, the largest first."""
+    found: list[int] = []
+    total = 0
+    sizes = [sum(file.size for file in batch) for batch in batches]
+    for number in sorted(range(len(batches)), key=lambda number: -sizes[number]):
+        if sizes[number] < _LARGE or (found and total + sizes[number] > _EARLY):
+            break
+        if not is_compressed(batches[number][0].path):  # takes no time, and all of its memory
+            found.append(number)
+            total += sizes[number]
+    return found
+
+
 def _memory(batch: list[BuildFile]) -> int:
     return sum(file.size if file.size <= _STREAMED else 2 * _CHUNK for file in batch)
 
@@ -379,6 +405,11 @@ def _chunks_of(held: IO[bytes]) -> Iterator[bytes]:
     while chunk := held.read(_CHUNK):
         yield chunk
     held.close()
+
+
+def content_of(folder: Path, file: BuildFile) -> bytes:
+    """Return the content of a file, or raise `Error` if it is no longer as it was found."""
+    return b"".join(_read(folder, file, file.size + 1))
 
 
 def _read(folder: Path, file: BuildFile, at_once: int) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ Exit codes: 0 ok, 1 could not do it, 2 wrong usage, 3 not to be trusted, 4 key o
 5 somebody else published, 6 store or server unreachable, 130 interrupted.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -68,8 +69,18 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    """Run one command and return its exit code; without `arguments`, this process's own."""
+    if arguments is not None:
+        return _run(list(arguments))
+    try:
+        return _run(sys.argv[1:])
+    finally:
+        # The process ends: looking once more through all objects for garbage takes 25 ms.
+        gc.freeze()
+
+
+def _run(arguments: list[str]) -> int:
+    given = arguments or ["--help"]
     group = typer.main.get_command(build(given[0]))
     try:
         result = group.main(given, prog_name="manifestgen", standalone_mode=False)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen import bundle
 from manifestgen.bundle.fetch import fetch
-from manifestgen.core import capgo, cipher, diff
+from manifestgen.core import capgo, cipher
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Patch
 from manifestgen.core.release import Payload, Release
@@ -156,6 +156,8 @@ class _Workshop:
 
     def make(self, base: Release) -> Made | str:
         """Make and store the patch from one base, or say why there is none."""
+        from manifestgen.core import diff  # most commands that get here make no patch
+
         began = time.perf_counter()
         try:
             opened = _open(self.store, base, self.public, self.scratch)

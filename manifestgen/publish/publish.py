@@ -7,13 +7,14 @@ re-used or swept by the next.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
-from manifestgen import bundle
+from manifestgen import bundle, pages
 from manifestgen.config import Settings
 from manifestgen.core.audience import EVERYONE, Audience
 from manifestgen.core.envelope import Envelope
@@ -136,7 +137,10 @@ def publish(
     manifest_keys = load_keys(settings, settings.manifest_uris(request.channel), ask)
     manifest_signers(site, request.channel, manifest_keys)
     head = site.head(request.channel, mark=high_water(settings, request.channel))
-    with _sealed(site, request, head, ask, progress) as (sealed, sealing):
+    with (
+        _meanwhile(pages.prepare),
+        _sealed(site, request, head, ask, progress) as (sealed, sealing),
+    ):
         existing = site.release(request.version)
         if existing:
             envelope, release = existing
@@ -285,6 +289,25 @@ def _store_release(site: Site, release: Release, envelope: Envelope) -> None:
                 f"somebody else is publishing {release.version} with other content",
                 hint="publish this build under a higher version",
             ) from None
+
+
+@contextmanager
+def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
+    """Do something beside the body, which needs it only afterwards.
+
+    Packing deflates without the interpreter's lock; what needs the lock costs no time meanwhile.
+    """
+
+    def run() -> None:
+        with suppress(Exception):  # whoever needs it does it again, and tells what is wrong
+            work()
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 @contextmanager

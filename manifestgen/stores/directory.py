@@ -30,10 +30,10 @@ Known sad paths:
 import errno
 import io
 import os
+import platform
 import re
 import secrets
 import shutil
-import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -258,7 +258,7 @@ class DirectoryStore:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | _NOFOLLOW | _BINARY, 0o666)
         try:
             self._wait_for(handle, path)
-            _sign(handle, f"process {os.getpid()} on {socket.gethostname()}")
+            _sign(handle, f"process {os.getpid()} on {platform.node()}")
             try:
                 yield
             finally:
