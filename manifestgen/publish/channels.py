@@ -15,6 +15,7 @@ from manifestgen.core.envelope import Envelope
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest, Offer, Patch, Ramp, Rollout
 from manifestgen.core.release import Release
+from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import KeyUseError, UsageError, VerificationError
 from manifestgen.publish.commit import Committed, Plan, commit
@@ -91,10 +92,16 @@ def withdraw(desk: Desk, channel: str, version: Version) -> Committed:
             hint=f"{channel} offers {_listed(versions(head)) or 'nothing'}",
         )
 
+    left = _left(desk, head, version)
+
     def plan(head: Head | None, following: Manifest) -> Manifest | None:
         if version in following.withdrawn:
             return None
-        offers = tuple(offer for offer, release in pairs(head) if release.version != version)
+        offers = tuple(
+            replace(offer, patches=left.get(release.version, offer.patches))
+            for offer, release in pairs(head)
+            if release.version != version
+        )
         withdrawn = _sorted({*following.withdrawn, version})
         return replace(following, offers=offers, withdrawn=withdrawn)
 
@@ -132,13 +139,17 @@ def roll_back(desk: Desk, channel: str, to: Version | None) -> Committed:
             hint=f"run `manifestgen channel promote {release.version} --to {channel}`",
         )
     _check_floor(head, release)
+    offer = Offer(envelope)
+    if versions(head) != [release.version]:
+        there = _terms_there(desk, head, envelope, release.version).patches
+        offer = replace(offer, patches=_patches(desk, head, release, there))
 
     def plan(head: Head | None, following: Manifest) -> Manifest | None:
         bad = {version for version in versions(head) if version > release.version}
         if not bad and versions(head) == [release.version]:
             return None
         withdrawn = _sorted({*following.withdrawn, *bad} - {release.version})
-        return replace(following, offers=(Offer(envelope),), withdrawn=withdrawn)
+        return replace(following, offers=(offer,), withdrawn=withdrawn)
 
     return desk.change(channel, plan)
 
@@ -187,6 +198,17 @@ def roll_out(desk: Desk, channel: str, share: int, over: timedelta | None) -> Co
     if not versions(desk.head(channel)):
         raise UsageError(f"{channel} offers nothing", hint="publish something first")
     return desk.change(channel, plan)
+
+
+def _left(desk: Desk, head: Head, withdrawn: Version) -> dict[Version, tuple[Patch, ...]]:
+    """Return the patches of the offers that are left, to which devices move from `withdrawn`."""
+    if withdrawn not in versions(head):
+        return {}
+    return {
+        release.version: _patches(desk, head, release, offer.patches)
+        for offer, release in pairs(head)
+        if release.version != withdrawn
+    }
 
 
 def _rollout(old: Rollout, share: int, over: timedelta | None, now: datetime) -> Rollout:
@@ -249,9 +271,10 @@ def _patches(
     if release.capgo:
         with suppress(KeyUseError):  # then only those made before
             public = capgo_public(desk.settings, desk.ask)
-    by_base = {patch.base: patch for patch in there}
     found = patches_for(desk.site, head, release, public=public).payloads()
-    by_base |= {patch.base: patch for patch in found}
+    by_base: dict[Digest, Patch] = {}
+    for patch in (*found, *there):
+        by_base.setdefault(patch.base, patch)
     return tuple(by_base.values())[: LIMITS.patches]
 
 
