@@ -4,7 +4,7 @@ A cache is the last few bundles in the clear, each beside an index of the stream
 and by the SHA-256 of the content that a stream is of. Keeping a bundle costs a rename.
 
 **What is signed is computed from real bytes.** Of every file that is published the content is read
-and digested (1.1 GB/s a thread), and the tree is made of these digests. The cache says only which
+and digested (1 GB/s a thread), and the tree is made of these digests. The cache says only which
 bytes *compressing* that content would give (97 MB/s). It is not believed either:
 
 * With a content secret an index ends in its HMAC under that secret, and names the SHA-256 of each
@@ -14,8 +14,8 @@ bytes *compressing* that content would give (97 MB/s). It is not believed either
   whole, and must give the content. Whoever plants another stream of the same content changes how
   it is packed, and nothing else.
 
-Measured on n8n (65 MB, streams of 18 MB), on one thread: deflating 670 ms, inflating each stream
-80 to 200 ms, comparing digests of streams 17 ms.
+Measured on the files of n8n that deflate (63 MB, streams of 16 MB), in seconds of one processor:
+deflating 0.64, inflating and digesting each stream 0.19, digesting the streams 0.01.
 
 Of size, time and inode nothing is kept here: those are trusted by `Packer` alone, within one
 process that watches a folder.

@@ -16,7 +16,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from manifestgen.core.patch import LISTING_BYTES, Content, Header, listing_line
 from manifestgen.core.tree import Digest, File, Tree
@@ -29,6 +29,9 @@ Contents: TypeAlias = Callable[[File], bytes]
 """Return the content of a file of a tree, or raise; called from several threads."""
 
 _GROUP: Final = 12 * 1024 * 1024  # bytes of the old side that are compared at once
+# The same where each new file has an old one of its name, and will be most like that: smaller
+# groups are sorted faster, and by two threads. Elsewhere they would find up to 70 % less.
+_GROUP_NAMED: Final = 3 * 1024 * 1024
 _SCANNED: Final = 1024 * 1024  # bytes of a cover that are looked at together
 # Lone equal bytes between two different ones cost more as a copy than as a literal.
 _DIFFERENT = re.compile(rb"[^\0]+(?:\0[^\0]+)*")
@@ -45,8 +48,7 @@ class Mapper(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):  # made by the hundred thousand, in a third of a dataclass's time
     """Append `insert`, then `copy` bytes of the old side from `at` on."""
 
     insert: bytes
@@ -169,7 +171,8 @@ def _groups(found: _Sorted, starts: Mapping[str, int]) -> list[_Group]:
     old = [file for file in found.gone if file.sha256 not in here and once[file.sha256] is file]
     names = [file.path for file in old]
     near = {file.path: _nearest(file, old, names) for file in found.new}
-    cuts = _cuts(old)
+    named = {file.path for file in found.new} <= set(names)
+    cuts = _cuts(old, _GROUP_NAMED if named else _GROUP)
     groups: list[_Group] = []
     for first, last in pairwise(cuts):
         new = [file for file in found.new if first <= near[file.path] < last]
@@ -183,10 +186,10 @@ def _groups(found: _Sorted, starts: Mapping[str, int]) -> list[_Group]:
     return groups
 
 
-def _cuts(old: Sequence[File]) -> list[int]:
+def _cuts(old: Sequence[File], most: int) -> list[int]:
     """Return where groups of about the same size begin, and the end."""
     total = sum(file.size for file in old)
-    count = max(1, -(-total // _GROUP))
+    count = max(1, -(-total // most))
     cuts, before = [0], 0
     for number, file in enumerate(old):
         if number and before * count >= total * len(cuts) and len(cuts) < count:
@@ -339,9 +342,11 @@ def _equal(
     begin = 0
     for first in range(0, size, _SCANNED):
         last = min(size, first + _SCANNED)
-        left = int.from_bytes(old[old_at + first : old_at + last], "little")
-        right = int.from_bytes(new[new_at + first : new_at + last], "little")
-        differing = (left ^ right).to_bytes(last - first, "little")
+        before, after = old[old_at + first : old_at + last], new[new_at + first : new_at + last]
+        if before == after:  # as most are, and seen far sooner than where they differ
+            continue
+        both = int.from_bytes(before, "little") ^ int.from_bytes(after, "little")
+        differing = both.to_bytes(last - first, "little")
         for found in _DIFFERENT.finditer(differing):
             if first + found.start() > begin:
                 yield begin, first + found.start()
@@ -438,9 +443,9 @@ def _columns(steps: Iterable[_Step]) -> tuple[bytes, bytes, bytes, bytes]:
         insert = len(step.insert)
         # Where nothing is copied, the jump undoes the insert, so that no position is out of range.
         jump = step.at - at - insert if step.copy else -insert
-        inserts += _spelt(insert)
-        jumps += _spelt(-2 * jump - 1 if jump < 0 else 2 * jump)
-        copies += _spelt(step.copy)
+        _spell(insert, inserts)
+        _spell(-2 * jump - 1 if jump < 0 else 2 * jump, jumps)
+        _spell(step.copy, copies)
         literals += step.insert
         at += insert + jump + step.copy
     return bytes(inserts), bytes(jumps), bytes(copies), bytes(literals)
@@ -448,6 +453,7 @@ def _columns(steps: Iterable[_Step]) -> tuple[bytes, bytes, bytes, bytes]:
 
 def _runs(base: Tree, kept: frozenset[str]) -> bytes:
     """Return how many files stay, go, stay …, in the order of the base."""
+    spelt = bytearray()
     runs = [0]
     stays = True
     for file in base.files:
@@ -455,16 +461,19 @@ def _runs(base: Tree, kept: frozenset[str]) -> bytes:
             stays = not stays
             runs.append(0)
         runs[-1] += 1
-    return b"".join(map(_spelt, runs))
+    for run in runs:
+        _spell(run, spelt)
+    return bytes(spelt)
 
 
-def _spelt(number: int) -> bytes:
+def _spell(number: int, out: bytearray) -> None:
     if number < 0x80:
-        return bytes((number,))
+        out.append(number)
+        return
     low = [number & 0x7F]
     while number := number >> 7:
         low.append(number & 0x7F | 0x80)
-    return bytes(reversed(low))
+    out += bytes(reversed(low))
 
 
 def _deflate(data: bytes) -> bytes:

@@ -5,11 +5,13 @@ import random
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manifestgen.core import diff
 from manifestgen.core.diff import make
 from manifestgen.core.patch import HEADER, Patch, Read, read_header
 from manifestgen.core.tree import Digest, File, Tree, sha256
@@ -123,14 +125,24 @@ def _shuffled(chance: random.Random, count: int) -> Files:
     return files
 
 
+@pytest.mark.parametrize(("group", "added"), [("_GROUP_NAMED", ""), ("_GROUP", "new")])
 def test_what_is_larger_than_a_group_is_compared_in_groups(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, group: str, added: str
 ) -> None:
-    monkeypatch.setattr("manifestgen.core.diff._GROUP", 20_000)
+    compared: list[int] = []
+    compare = diff._compare
+
+    def counted(group: diff._Group, *rest: Any) -> list[diff._Made]:
+        compared.append(len(group.old))
+        return compare(group, *rest)
+
+    monkeypatch.setattr(diff, "_compare", counted)
+    monkeypatch.setattr(diff, group, 20_000)
     chance = random.Random(5)
     base = _shuffled(chance, 60)
-    target = {path: data[::-1][:100][::-1] + data for path, data in base.items()}
+    target = {path + added: data[::-1][:100][::-1] + data for path, data in base.items()}
     assert len(round_trip(base, target)) < sum(map(len, target.values())) / 3
+    assert len(compared) > 5
 
 
 def _valid(files: Files) -> bool:
