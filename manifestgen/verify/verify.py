@@ -5,9 +5,12 @@
 Equivocation cannot be seen from one site: two sites may each be whole and contradict each other.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -30,6 +33,7 @@ from manifestgen.verify.blobs import (
 )
 from manifestgen.verify.leftovers import note_leftovers, unnamed_blobs
 from manifestgen.verify.manifests import Line, check_channel, is_there
+from manifestgen.verify.once import Once
 from manifestgen.verify.patches import try_patches
 from manifestgen.verify.releases import Releases, check_releases
 from manifestgen.verify.report import Report
@@ -62,14 +66,20 @@ def verify(store: Store, anchor: Anchor, *, now: datetime, expected: Expected = 
         UsageError: nothing is published there.
         StoreError: it cannot be read, or not to the end.
     """
-    audit = Audit(store)
+    with tempfile.TemporaryDirectory() as folder:
+        once = Once(store, Path(folder))
+        return _verify(Audit(once), once, anchor, now, expected)
+
+
+def _verify(audit: Audit, once: Once, anchor: Anchor, now: datetime, expected: Expected) -> Report:
     _check_published(audit, expected)
     roots = check_roots(audit, anchor, now)
     channels = _channels(audit, roots, expected)
     found = [check_channel(audit, roots, channel, now) for channel in channels]
     lines = [line for line in found if line is not None]
     releases = check_releases(audit, roots, lines)
-    damaged = _check_blobs(audit, lines, releases, expected.capgo)
+    once.keep(_read_again(lines, releases))
+    damaged = _check_blobs(audit, once, lines, releases, expected.capgo)
     _try_patches(audit, lines, releases, expected.capgo, damaged)
     for line in lines:
         check_stock(audit, line.head, expected.base_url)
@@ -117,16 +127,35 @@ def _check_published(audit: Audit, expected: Expected) -> None:
 
 
 def _check_blobs(
-    audit: Audit, lines: Sequence[Line], releases: Releases, public: RSAPublicKey | None
+    audit: Audit,
+    once: Once,
+    lines: Sequence[Line],
+    releases: Releases,
+    public: RSAPublicKey | None,
 ) -> set[str]:
     """Check every blob; return the names of those that are not what they should be."""
     jobs = [*_jobs(lines, releases), *_single_jobs(audit, releases)]
     named = {job.blob for job in jobs}
     jobs += [Job(digest) for digest in unnamed_blobs(audit, named)]
+    jobs_of = Counter(blob_name(job.blob) for job in jobs)
+    once.keep(name for name, count in jobs_of.items() if count > 1)
     results = check_blobs(audit.store, jobs, public)
     for checked in results:
         _tell(audit, checked)
     return {checked.name for checked in results if checked.error}
+
+
+def _read_again(lines: Sequence[Line], releases: Releases) -> Iterator[str]:
+    """Give the blobs that are read when they are checked, and for what they lead to."""
+    every = (*releases.kept, *releases.offered)
+    bundles = {one.tree.digest: blob_name(one.bundle.blob) for one in every}
+    for line in lines:
+        for offer in line.head.manifest.offers:
+            for patch in offer.patches:
+                yield blob_name(patch.payload.blob)
+                if patch.base in bundles:
+                    yield bundles[patch.base]
+    yield from (blob_name(one.files.blob) for one in every if one.files)
 
 
 def _try_patches(

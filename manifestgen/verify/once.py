@@ -1,0 +1,155 @@
+"""A view of a site that asks for a blob once, however often it is read.
+
+Blobs that will be read again (`keep`) go through a temporary file at the first reading; the later
+ones read that. Everything else is passed on. What was not read to its end is not kept.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, BinaryIO
+
+from manifestgen.core.tree import sha256
+from manifestgen.errors import Error
+from manifestgen.stores.interface import SMALL, Entry, Store, Stored, tag_of, too_large
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class Once:
+    """A store whose kept objects are fetched once; any number of threads may read.
+
+    `folder` is there for as long as this is used, and removed by whoever made it.
+    """
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._locks: dict[str, Lock] = {}
+        self._kept: dict[str, Path | None] = {}
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Say what will be read more than once; not while others read."""
+        for name in names:
+            self._locks.setdefault(name, Lock())
+
+    @property
+    def location(self) -> str:
+        """The store's."""
+        return self._store.location
+
+    def open(self, name: str) -> BinaryIO | None:
+        """Open an object, from the temporary file if it was read before."""
+        if name not in self._locks:
+            return self._store.open(name)
+        with ExitStack() as held:
+            held.enter_context(self._locks[name])  # until the first reader is done
+            if name in self._kept:
+                path = self._kept[name]
+                return path.open("rb") if path else None
+            source = self._store.open(name)
+            if source is None:
+                self._kept[name] = None
+                return None
+            held.enter_context(source)
+            path = self._folder / sha256(name.encode())
+            with _explained():
+                copy = held.enter_context(path.open("wb"))
+            return io.BufferedReader(_Copying(source, copy, held.pop_all(), self._done(name, path)))
+
+    def _done(self, name: str, path: Path) -> Callable[[], None]:
+        return lambda: self._kept.update({name: path})
+
+    def get(self, name: str, *, limit: int = SMALL) -> Stored | None:
+        """Read an object whole; see `open`."""
+        if name not in self._locks:
+            return self._store.get(name, limit=limit)
+        file = self.open(name)
+        if file is None:
+            return None
+        with file:
+            data = file.read(limit + 1)
+            if len(data) > limit:
+                raise too_large(name, limit)
+            file.read(1)  # so that its end was seen
+        return Stored(data, tag_of(data))
+
+    def size(self, name: str) -> int | None:
+        """Ask the store."""
+        return self._store.size(name)
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Ask the store."""
+        return self._store.scratch()
+
+    def add(self, name: str, source: Path | bytes) -> bool:
+        """Ask the store."""
+        return self._store.add(name, source)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Ask the store."""
+        self._store.create(name, data)
+
+    def replace(self, name: str, data: bytes, *, tag: str | None) -> None:
+        """Ask the store."""
+        self._store.replace(name, data, tag=tag)
+
+    def names(self, prefix: str = "") -> Iterator[Entry]:
+        """Ask the store."""
+        return self._store.names(prefix)
+
+    def folders(self) -> list[str]:
+        """Ask the store."""
+        return self._store.folders()
+
+    def delete(self, name: str) -> None:
+        """Ask the store."""
+        self._store.delete(name)
+
+
+class _Copying(io.RawIOBase):
+    """What a store gives, written to a file as it is read; `done` is told of the end."""
+
+    def __init__(
+        self, source: BinaryIO, copy: BinaryIO, held: ExitStack, done: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._copy = copy
+        self._held = held
+        self._done = done
+        self._whole = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        target = memoryview(buffer).cast("B")
+        data = self._source.read(len(target))
+        with _explained():
+            self._copy.write(data)
+        self._whole = not data
+        target[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            with self._held, _explained():
+                self._copy.flush()
+                if self._whole:
+                    self._done()
+        super().close()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Error(
+            f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
+            hint="make room, or name another folder in TMPDIR",
+        ) from error
