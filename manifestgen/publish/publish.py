@@ -257,7 +257,7 @@ def _floor(site: Site, head: Head | None, request: Request) -> Version | None:
 
 
 def _check_same(release: Release, sealed: Sealed) -> None:
-    if release.tree.digest != sealed.tree.digest():
+    if release.tree.digest != sealed.digest:
         raise UsageError(
             f"{release.version} is published already, with other content",
             hint="a version never changes; publish this build under a higher version",
