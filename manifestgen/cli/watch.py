@@ -16,7 +16,7 @@ from manifestgen.errors import UsageError
 
 if TYPE_CHECKING:
     from manifestgen.config import Settings
-    from manifestgen.serve import Visit
+    from manifestgen.serve import Site, Visit
     from manifestgen.watch import Loop, News, Press, Workshop
 
 
@@ -52,10 +52,11 @@ def _watch(
     _check(folder, settings)
     with until_interrupted() as interrupted, ExitStack() as stack:
         workshop = stack.enter_context(open_workshop(settings, folder, now=session.now()))
-        press = Press(workshop, now=session.now())
-        teller = Teller(session, press)
-        url = stack.enter_context(_served(session, workshop, teller, host, port)) if serve else None
         changes = Changes(folder, poll=poll)
+        press = Press(workshop, now=session.now(), hurry=changes.notice)
+        teller = Teller(session, press)
+        served = _served(session, _site(workshop, press), teller, host, port)
+        url = stack.enter_context(served) if serve else None
         changes.start()
         stack.callback(changes.close)
         session.say(f"watching {folder}, publishing to {_shown(workshop.site)} (Ctrl-C ends it)")
@@ -86,15 +87,21 @@ def _check(folder: Path, settings: "Settings") -> None:
 
 @contextmanager
 def _served(
-    session: Session, workshop: "Workshop", teller: "Teller", host: str, port: int
+    session: Session, site: "Site", teller: "Teller", host: str, port: int
 ) -> Iterator[str]:
-    from manifestgen.serve import Server, Site
-    from manifestgen.serve.rendered import StockAnswers
+    from manifestgen.serve import Server
 
-    site = Site(workshop.site, render=StockAnswers(workshop.store, lambda: workshop.chain))
     with Server(site, host=host, port=port, heard=teller.visit) as server:
-        session.say(*introduction(server, host, _shown(workshop.site)))
+        session.say(*introduction(server, host, _shown(site.folder)))
         yield server.url
+
+
+def _site(workshop: "Workshop", press: "Press") -> "Site":
+    from manifestgen.serve.rendered import StockAnswers
+    from manifestgen.watch import WaitingSite
+
+    render = StockAnswers(workshop.store, lambda: workshop.chain)
+    return WaitingSite(workshop.site, press.wait_for, render=render)
 
 
 def _shown(path: Path) -> str:

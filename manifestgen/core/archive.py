@@ -33,7 +33,7 @@ import io
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO, Final, NoReturn
@@ -122,18 +122,33 @@ def write_archive(members: Iterable[Member], write: Callable[[bytes], object]) -
             _refuse(f"{member.path!r} does not come after {last!r}")
         if len(directory) == LIMITS.files:
             _refuse(f"more than the {LIMITS.files} files allowed")
-        common, name = _common(member), member.path.encode()
-        directory.append(_central_record(common, offset) + name)
-        write(_LOCAL_MAGIC + common + bytes(2) + name)
+        header = local_header(member)
+        directory.append(directory_record(member, offset))
+        write(header)
         _copy_chunks(member, write)
-        offset, last = offset + _LOCAL.size + len(name) + member.packed, member.path
+        offset, last = offset + len(header) + member.packed, member.path
         _check_total(offset)
-    count, listing = len(directory), b"".join(directory)
-    end = _END.pack(_END_MAGIC, 0, 0, count, count, len(listing), offset, 0)
-    _check_total(offset + len(listing) + len(end))
+    listing = directory_of(directory, offset)
     write(listing)
-    write(end)
-    return offset + len(listing) + len(end)
+    return offset + len(listing)
+
+
+def local_header(member: Member) -> bytes:
+    """Return what stands before a member's packed bytes; whether a path may be is not checked."""
+    return _LOCAL_MAGIC + _common(member) + bytes(2) + member.path.encode()
+
+
+def directory_record(member: Member, offset: int) -> bytes:
+    """Return what the directory says of a member whose header is at `offset`."""
+    return _central_record(_common(member), offset) + member.path.encode()
+
+
+def directory_of(records: Sequence[bytes], offset: int) -> bytes:
+    """Return the directory at `offset` and what ends the archive, or raise `FormatError`."""
+    listing = b"".join(records)
+    end = _END.pack(_END_MAGIC, 0, 0, len(records), len(records), len(listing), offset, 0)
+    _check_total(offset + len(listing) + len(end))
+    return listing + end
 
 
 def read_members(file: BinaryIO, *, limit: int = LIMITS.bundle_bytes) -> tuple[Entry, ...]:

@@ -10,9 +10,10 @@ never meets two plaintexts: it is bound to the tree and to the packer that made 
 
 Except where single files are published for the stock plugin, which knows one key and one IV for
 bundle and files alike, and where the blob of an unchanged file is to stay the same: `delta_key`
-meets all of an app's. Under CBC that shows the host which plaintexts begin alike, in steps of 16
-bytes, up to where they differ, and nothing after that. (Of patches it shows nothing new: they begin
-with the digests of their trees, which are public.)
+meets all of an app's. And in development, where only what changed is encrypted again. Under CBC
+that shows the host which plaintexts begin alike, in steps of 16 bytes, up to where they differ, and
+nothing after that. (Of patches it shows nothing new: they begin with the digests of their trees,
+which are public.)
 """
 
 from collections.abc import Iterable, Iterator
@@ -83,16 +84,18 @@ def encrypt(chunks: Iterable[bytes], key: ContentKey) -> Iterator[bytes]:
     yield encryptor.update(bytes([missing]) * missing) + encryptor.finalize()
 
 
-def encrypt_into(plain: memoryview, key: ContentKey, buffer: bytearray) -> int:
+def encrypt_into(plain: memoryview, key: ContentKey, buffer: bytearray, *, start: int = 0) -> int:
     """Do as `encrypt`, from memory into memory; return how many bytes of `buffer` it took.
 
-    The buffer has room for 32 bytes more than `plain`.
+    The buffer has room for 32 bytes more than `plain`. What it holds before `start`, a multiple of
+    the block, is taken for what became of the same bytes under the same key.
     """
-    encryptor = Cipher(algorithms.AES128(key.key), modes.CBC(key.iv)).encryptor()
+    iv = bytes(buffer[start - AES_BLOCK : start]) if start else key.iv
+    encryptor = Cipher(algorithms.AES128(key.key), modes.CBC(iv)).encryptor()
     missing = AES_BLOCK - len(plain) % AES_BLOCK
     with memoryview(buffer) as room:
-        size = 0
-        for at in range(0, len(plain), _AT_ONCE):
+        size = start
+        for at in range(start, len(plain), _AT_ONCE):
             # Held for long, the interpreter's lock would keep servers from answering.
             size += encryptor.update_into(plain[at : at + _AT_ONCE], room[size:])
         rest = encryptor.update(bytes([missing]) * missing) + encryptor.finalize()

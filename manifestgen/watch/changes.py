@@ -1,9 +1,9 @@
 """Notice that something changed in a folder, whatever is done to the folder itself.
 
-Notices only say "look": what changed is found by looking. So an event that is lost, or one too
-many, does no harm, and the folder may be deleted, made again or replaced by another. After each
-notice the folder is looked at a few times more, because a system that watches folder by folder
-misses what is written into a new one before it is watched.
+Notices only say "look", and at which files: what changed is found by looking. After each notice the
+whole folder is looked at a few times more. So an event that is lost, or one too many, does no harm,
+and the folder may be deleted, made again or replaced by another; and a system that watches folder
+by folder misses what is written into a new one before it is watched.
 
 Reading is no change: watchdog reports that files were opened and closed, and whoever reads because
 of that never ends.
@@ -12,6 +12,7 @@ of that never ends.
 import os
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -68,6 +69,8 @@ class Changes(FileSystemEventHandler):
         self._last: float | None = 0.0  # of the newest notice that nobody has taken yet
         self._again: list[float] = []
         self._folders = False
+        self._touched: set[str] | None = None
+        self._due: frozenset[str] | None = None
         self._stopped = False
         self._observer = None if poll else Observer()
         self._watch: ObservedWatch | None = None
@@ -77,6 +80,15 @@ class Changes(FileSystemEventHandler):
     def polls(self) -> bool:
         """Whether the folder is looked at again and again."""
         return self._poll
+
+    @property
+    def touched(self) -> frozenset[str] | None:
+        """The files to look at, by their paths in the folder; `None` if it is all of it."""
+        return self._due
+
+    def pending(self) -> bool:
+        """Tell whether something has changed that nobody has looked at yet."""
+        return self._last is not None
 
     def start(self) -> None:
         """Watch from now on."""
@@ -106,15 +118,30 @@ class Changes(FileSystemEventHandler):
         """Take note of a change in the folder, or of the folder."""
         ours = os.fspath(self._folder)
         real = self._watch.path if self._watch else ours
+        inside: set[str] = set()
         for path in (event.src_path, event.dest_path):
             name = os.fsdecode(path)
-            if any(name == one or name.startswith(one + os.sep) for one in (ours, real)):
-                self.notice(folders=event.is_directory)
-                return
+            for one in (ours, real):
+                if name == one:
+                    self.notice(folders=event.is_directory)
+                    return
+                if name.startswith(one + os.sep):
+                    inside.add(name[len(one) + 1 :].replace(os.sep, "/"))
+                    break
+        if inside and event.is_directory:
+            self.notice(folders=True)
+        elif inside:
+            self.notice(files=inside)
 
-    def notice(self, *, folders: bool = False) -> None:
-        """Ask for a look; `folders` if one of them came or went."""
+    def notice(self, *, files: Collection[str] | None = None, folders: bool = False) -> None:
+        """Ask for a look at some files, or at everything; `folders` if one of them came or went."""
         with self._condition:
+            if files is None:
+                self._touched = None
+            elif self._last is None:
+                self._touched = set(files)
+            elif self._touched is not None:
+                self._touched.update(files)
             self._last = time.monotonic()
             self._folders = self._folders or folders
             self._condition.notify_all()
@@ -138,7 +165,9 @@ class Changes(FileSystemEventHandler):
                 self._again = [now + delay for delay in delays]
                 self._folders = False
             # Before the look: what changes from here on asks for another.
-            self._last = None
+            some = self._last is not None and self._touched is not None and not self._poll
+            self._due = frozenset(self._touched or ()) if some else None
+            self._last = self._touched = None
             self._again = [due for due in self._again if due > time.monotonic()]
             if self._stopped:
                 return False

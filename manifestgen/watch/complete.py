@@ -20,10 +20,9 @@ _RELATIONS: Final = frozenset({"stylesheet", "modulepreload"})
 _LARGEST: Final = 4 * 1024 * 1024  # bytes of an index.html that are read
 
 
-def without_temporaries(build: Build) -> Build:
-    """Return a build without the files that editors keep for a moment."""
-    kept = tuple(file for file in build.files if not _IS_TEMPORARY(file.path))
-    return build if len(kept) == len(build.files) else Build(build.folder, kept)
+def is_temporary(path: str) -> bool:
+    """Tell by its name whether a file is one that editors keep for a moment."""
+    return _IS_TEMPORARY(path) is not None
 
 
 def missing(build: Build) -> str | None:

@@ -15,7 +15,8 @@ from typing import Final, TypeAlias
 from manifestgen import bundle
 from manifestgen.errors import Error
 from manifestgen.watch.changes import IDLE, Changes
-from manifestgen.watch.complete import missing, without_temporaries
+from manifestgen.watch.complete import missing
+from manifestgen.watch.folder import Folder
 from manifestgen.watch.press import Press, Printed
 
 _logger = logging.getLogger(__name__)
@@ -53,40 +54,51 @@ class Loop:
         *,
         now: Callable[[], datetime] = _now,
     ) -> None:
-        self._folder = folder
+        self._folder = Folder(folder)
         self._press = press
         self._changes = changes
         self._heard = heard
         self._now = now
         self._done: tuple[bundle.BuildFile, ...] | None = None
+        self._settled = False
         self._why: str | None = None
         self._since = 0.0
         self._told: str | None = None
 
     def run(self) -> None:
         """Publish until stopped; no error ends it, since the next save may mend it."""
-        while self._changes.wait(at_most=PATIENCE / 2 if self._why else IDLE):
-            self.look()
-            self._refresh()
-
-    def look(self) -> None:
-        """Look at the folder once, and publish it if it is whole and new."""
-        began = time.time_ns()
         try:
-            build = without_temporaries(bundle.read_build(self._folder))
-            if build.files == self._done:
+            self._run()
+        finally:
+            self._tidy()
+
+    def _run(self) -> None:
+        while self._changes.wait(at_most=PATIENCE / 2 if self._why else IDLE):
+            touched = self._changes.touched
+            self.look(touched)
+            self._refresh()
+            if touched is None and not self._why:
+                self._tidy()
+
+    def look(self, touched: frozenset[str] | None = None) -> None:
+        """Look at the folder, or at some files of it, and publish it if it is whole and new."""
+        began = time.time_ns()
+        thorough = touched is None
+        try:
+            build = self._folder.look(touched)
+            if build.files == self._done and (self._settled or not thorough):
                 self._why = None
                 return
             if lacking := missing(build):
                 self._hold(f"index.html names {lacking}, which is not there")
                 return
-            printed = self._press.publish(build, now=self._now())
+            printed = self._press.publish(build, now=self._now(), thorough=thorough)
         except (Error, OSError) as error:
             self._hold(str(error))
             return
         # A file changed just now may change again under the same time: it is looked at once more.
-        settled = all(file.mtime_ns < began - _TICK for file in build.files)
-        self._done = build.files if settled else None
+        self._settled = all(file.mtime_ns < began - _TICK for file in build.files)
+        self._done = build.files
         self._why = self._told = None
         if printed:
             self._heard(printed)
@@ -100,6 +112,12 @@ class Loop:
         if now - self._since >= PATIENCE and why != self._told:
             self._told = why
             self._heard(Held(why))
+
+    def _tidy(self) -> None:
+        try:
+            self._press.tidy(self._changes.pending)
+        except (Error, OSError) as error:
+            self._hold(str(error))
 
     def _refresh(self) -> None:
         now = self._now()

@@ -1,38 +1,39 @@
-"""Publish again and again, with keys, root and packed files held in memory.
+"""Publish again and again, with keys, root and the bundle held in memory.
 
-The steps and the documents are those of `publish`; what is left out is what a publisher does for
-bases it cannot know: patches.
+The documents are those of `publish`, and so is the order: blobs, the release, history, the
+manifest. What is left for when all is still is the page for people, and a bundle of more than
+`AT_ONCE` bytes where there are patches to it: writing it takes longer than all the rest, and the
+devices that follow do not ask for it. Whoever does can `wait_for` it. If the next save comes first,
+it is never written.
 
 History is kept in chapters. The first manifest of a chapter names no previous one, as after a
 fresh start, and everything before it is deleted: so at most `CHAPTER` manifests are kept, and what
-is there always verifies.
+is there always verifies. Whatever a killed run left, the newest manifest that this site's own keys
+signed counts; where it does not lie at the end of a whole chapter, a new one begins with it.
 """
 
-import hashlib
-import io
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from manifestgen import bundle
-from manifestgen.config import Settings
-from manifestgen.core import capgo, cipher
 from manifestgen.core.envelope import Envelope, Kind
-from manifestgen.core.manifest import Manifest, Offer
-from manifestgen.core.release import AES_BLOCK, Payload, Release, Scheme, TreeRef, Wrapped
-from manifestgen.core.tree import Digest, Tree
+from manifestgen.core.limits import LIMITS
+from manifestgen.core.manifest import Manifest, Offer, Patch
+from manifestgen.core.release import Payload, Release, TreeRef
+from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import VerificationError
 from manifestgen.publish.commit import manifest_signers
-from manifestgen.publish.offers import versions
+from manifestgen.publish.offers import pairs, versions
+from manifestgen.publish.patches import WORTH
 from manifestgen.publish.publish import load_keys
-from manifestgen.publish.site import Head, Site, Tip
+from manifestgen.publish.site import Head, Site
 from manifestgen.publish.trust import high_water, raise_high_water
-from manifestgen.signers import load_content_secret, load_wrapper
 from manifestgen.signers.interface import sign
 from manifestgen.stores.names import (
     BLOBS,
@@ -41,8 +42,12 @@ from manifestgen.stores.names import (
     history_name,
     history_prefix,
     history_sequence,
+    manifest_name,
     release_name,
 )
+from manifestgen.watch.rolling import Rolled, Rolling
+from manifestgen.watch.seal import Seal
+from manifestgen.watch.shortcuts import Shortcuts
 from manifestgen.watch.workshop import EXPIRES, Workshop
 
 CHAPTER: Final = 20
@@ -50,14 +55,19 @@ CHAPTER: Final = 20
 CHAPTER_BYTES: Final = 1024 * 1024 * 1024
 """Bytes of bundles after which a chapter ends all the same."""
 
+AT_ONCE: Final = 1024 * 1024
+"""Bytes of a bundle up to which it is there before the manifest that offers it."""
 
-_PIECE = 16 * 1024  # bytes; from 64 KB on, Linux may spend 5 times as long on pages for a new file
+_LONGEST = 20.0  # seconds to wait for a bundle
 _RESERVED = 40  # sequences; the walk back through history passes over 64 that are unused
 
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What was published; `changed` and `removed` are paths, `bytes` what a device downloads."""
+    """What was published; `changed` and `removed` are paths, `bytes` what a device downloads.
+
+    That is the patch from the build before, if there is one.
+    """
 
     version: Version
     sequence: int
@@ -67,27 +77,54 @@ class Printed:
     seconds: float
 
 
-class Press:
-    """Publishes the builds of one folder to a development site."""
+def _never() -> bool:
+    return False
 
-    def __init__(self, workshop: Workshop, *, now: datetime) -> None:
+
+def _nothing() -> None:
+    return None
+
+
+class Press:
+    """Publishes the builds of one folder to a development site, in chapters of so many manifests.
+
+    Opening one makes a site whole that a killed run left half-done. `hurry` is called, by another
+    thread, when somebody waits for `tidy`.
+    """
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        *,
+        now: datetime,
+        chapter: int = CHAPTER,
+        at_once: int = AT_ONCE,
+        hurry: Callable[[], object] = _nothing,
+    ) -> None:
         settings = workshop.settings
         self._workshop = workshop
         self._settings = settings
+        self._chapter = chapter
+        self._at_once = at_once
+        self._hurry = hurry
         self._site = Site(workshop.store, workshop.chain, settings)
         self._keys = load_keys(settings, settings.release_uris(), _nobody)
-        self._signers = self._keys.some(workshop.chain.keyring.root.release, "a release")
-        self._seal = _Seal(workshop)
-        self._packer = bundle.Packer()
-        self._zip = io.BytesIO()
+        self._release_signers = self._keys.some(workshop.chain.keyring.root.release, "a release")
+        self._manifest_signers = manifest_signers(self._site, settings.channel, self._keys)
+        self._seal = Seal(settings)
+        self._rolling = Rolling()
+        self._shortcuts = Shortcuts()
         self._site.publish_roots()
         self._mark = high_water(settings, settings.channel)
-        tip = _tip(self._site, settings, self._mark)
-        self._head, self._following = tip.head, tip.following
-        self._tree: Tree | None = None
-        self._clean()
-        if self.stale(now):
-            self.refresh(now)
+        self._kept, self._bytes = 0, 0  # manifests and bytes of this chapter
+        self._tidied = True
+        self._condition = threading.Condition()
+        self._awaited: Digest | None = None  # the bundle that is still to be written
+        self._asked = False
+        self._lost = False  # whether the bundle that is offered can no longer be
+        self._head = self._newest()
+        self._following = max(self._mark, self._head.manifest.sequence if self._head else 0) + 1
+        self._open(now)
 
     @property
     def version(self) -> Version | None:
@@ -99,28 +136,33 @@ class Press:
         """The manifest that devices see."""
         return self._head
 
-    def publish(self, build: bundle.Build, *, now: datetime) -> Printed | None:
+    def publish(
+        self, build: bundle.Build, *, now: datetime, thorough: bool = True
+    ) -> Printed | None:
         """Publish a build; `None` if devices are offered just that already.
+
+        Without `thorough`, files that say of themselves that they are as they were are believed.
 
         Raises:
             Error: a file changed while it was read, or something could not be written; what was
                 published before still stands.
         """
         began = time.perf_counter()
-        self._zip.seek(0)
-        packed = self._packer.pack(build, self._zip)
-        before, self._tree = self._tree, packed.tree
-        tree = packed.tree.digest()
-        if tree == self._offered():
+        rolled = self._rolling.roll(build, thorough=thorough)
+        self._seal.keep(rolled.same)
+        self._shortcuts.note(rolled)
+        if rolled.tree == self._offered():
+            self._shortcuts.offered(rolled)
             return None
-        release = self._print(packed, tree, now)
-        changed, removed = _differences(before, packed.tree)
+        release, patches = self._print(rolled, now)
+        self._shortcuts.offered(rolled)
+        changed = tuple([path for path in rolled.before if self._rolling.file(path)])
         return Printed(
             version=release.version,
             sequence=self._head.manifest.sequence if self._head else 0,
             changed=changed,
-            removed=removed,
-            bytes=release.bundle.size,
+            removed=tuple([path for path in rolled.before if not self._rolling.file(path)]),
+            bytes=patches[0].payload.size if patches else release.bundle.size,
             seconds=time.perf_counter() - began,
         )
 
@@ -133,39 +175,92 @@ class Press:
         """Tell whether it is time to refresh."""
         return self._head is not None and self._head.manifest.expires - now < EXPIRES / 2
 
-    def _offered(self) -> Digest | None:
-        if self._head is None or not self._head.manifest.offers:
-            return None
-        release = self._head.trusted.releases[0]
-        return release.tree.digest if isinstance(release, Release) else None
+    def tidy(self, stop: Callable[[], bool] = _never) -> None:
+        """Do what was left for when all is still, unless there is something better to do."""
+        if self._awaited and not self._add_bundle(lambda: not self._asked and stop()):
+            return
+        if self._head is not None and not self._tidied:
+            self._site.publish_head(self._head)
+            self._tidied = True
 
-    def _print(self, packed: bundle.Packed, tree: Digest, now: datetime) -> Release:
-        store, version = self._workshop.store, self._workshop.version(self.version)
-        with store.scratch() as scratch:
-            path = scratch / "bundle.bin"
-            with self._zip.getbuffer() as plain:
-                payload, wrapped = self._seal(packed, tree, plain[: packed.size], path)
-            store.add(blob_name(payload.blob), path)
+    def wait_for(self, name: str) -> None:
+        """Return once an object of the site is there, if it is still to be written."""
+        if not name.startswith(BLOBS):
+            return
+        with self._condition:
+            awaited = self._awaited
+            if awaited is None or name != blob_name(awaited):
+                return
+            self._asked = True
+            self._hurry()
+            self._condition.wait_for(lambda: self._awaited != awaited, _LONGEST)
+
+    def _offered(self) -> Digest | None:
+        if self._lost:
+            return None
+        return next((release.tree.digest for _, release in pairs(self._head)), None)
+
+    def _print(self, rolled: Rolled, now: datetime) -> tuple[Release, tuple[Patch, ...]]:
+        if self._awaited and self._asked:
+            self.tidy()
+        version = self._workshop.version(self.version, self._following)
+        self._lost = self._awaited is not None  # what it was made of is going to change
+        with self._rolling.plain as plain:
+            payload, wrapped = self._seal.bundle(plain)
+        patches = tuple(self._add_patches(rolled, payload))
+        self._await(payload.blob)
+        if not patches or payload.size <= self._at_once:
+            self._add_bundle(_never)
         release = Release(
             app=self._settings.app,
             version=version,
             issued=now,
-            tree=TreeRef(tree, len(packed.tree.files), packed.tree.size),
+            tree=TreeRef(rolled.tree, len(rolled.paths), rolled.size),
             scheme=self._settings.scheme,
             bundle=payload,
             capgo=wrapped,
         )
-        envelope = sign(Envelope((), release.to_json()), Kind.RELEASE, self._signers)
+        envelope = sign(Envelope((), release.to_json()), Kind.RELEASE, self._release_signers)
         # A run that was killed may have left one of this version, which nobody was offered.
-        store.delete(release_name(str(version)))
-        store.create(release_name(str(version)), envelope.encode())
-        self._commit((Offer(envelope),), now)
-        return release
+        self._workshop.store.delete(release_name(str(version)))
+        self._workshop.store.create(release_name(str(version)), envelope.encode())
+        self._commit((Offer(envelope, patches=patches),), now)
+        self._lost = False
+        return release, patches
 
-    def _commit(self, offers: tuple[Offer, ...], now: datetime) -> None:
+    def _await(self, blob: Digest | None) -> None:
+        with self._condition:
+            self._awaited, self._asked = blob, False
+            self._condition.notify_all()
+
+    def _add_bundle(self, stop: Callable[[], bool]) -> bool:
+        """Store the bundle that is awaited; `False` if it was to `stop` before the end."""
+        store, blob = self._workshop.store, self._awaited
+        if blob is None:
+            return True
+        with store.scratch() as scratch, self._rolling.plain as plain:
+            path = scratch / "bundle.bin"
+            if not self._seal.write(plain, path, stop):
+                return False
+            self._bytes += path.stat().st_size
+            store.add(blob_name(blob), path)
+        self._await(None)
+        return True
+
+    def _add_patches(self, rolled: Rolled, whole: Payload) -> Iterator[Patch]:
+        for shortcut in self._shortcuts.make(rolled, self._rolling):
+            payload, stored = self._seal.patch(shortcut.plain, shortcut.base)
+            if payload.size < WORTH * whole.size:
+                self._workshop.store.add(blob_name(payload.blob), stored)
+                yield Patch(shortcut.base, payload)
+
+    # --- manifests ----------------------------------------------------------------------------
+
+    def _commit(self, offers: tuple[Offer, ...], now: datetime, *, fresh: bool = False) -> None:
         """Do as `publish.commit` does where nobody else may come between."""
         channel, keyring = self._settings.channel, self._workshop.chain.keyring
-        before, fresh = self._head, self._chapter_is_full()
+        before = self._head
+        fresh = fresh or self._kept >= self._chapter or self._bytes > CHAPTER_BYTES
         issued = max(now, before.manifest.issued) if before else now
         manifest = Manifest(
             app=keyring.root.app,
@@ -177,15 +272,24 @@ class Press:
             previous=before.digest if before and not fresh else None,
             offers=offers,
         )
-        signers = manifest_signers(self._site, channel, self._keys)
-        data = sign(Envelope((), manifest.to_json()), Kind.MANIFEST, signers).encode()
+        data = sign(
+            Envelope((), manifest.to_json()), Kind.MANIFEST, self._manifest_signers
+        ).encode()
         head = Head(keyring.manifest(data, channel), data)
         self._remember(manifest.sequence)
         self._workshop.store.create(history_name(channel, manifest.sequence), data)  # the commit
         self._head, self._following = head, manifest.sequence + 1
-        self._site.publish_head(head)  # devices see it from here on
+        self._kept += 1
+        self._show(head)  # devices see it from here on
         if fresh:
             self._clean()
+
+    def _show(self, head: Head) -> None:
+        store, name = self._workshop.store, manifest_name(self._settings.channel)
+        there = store.get(name)
+        if there is None or there.data != head.data:
+            store.replace(name, head.data, tag=there.tag if there else None)
+            self._tidied = False
 
     def _remember(self, sequence: int) -> None:
         """Remember that a sequence is used up; many at once, because remembering is durable."""
@@ -193,98 +297,78 @@ class Press:
             self._mark = sequence + _RESERVED
             raise_high_water(self._settings, self._settings.channel, self._mark)
 
+    # --- chapters -----------------------------------------------------------------------------
+
+    def _open(self, now: datetime) -> None:
+        """Take up the site where the last run left it, if in the middle of whatever."""
+        whole = self._clean()
+        if self._head is None:
+            return
+        if not whole:
+            self._commit(self._sound_offers(self._head), now, fresh=True)
+        else:
+            self._show(self._head)
+            if self.stale(now):
+                self.refresh(now)
+        self._tidied = False
+        self.tidy()
+
+    def _newest(self) -> Head | None:
+        """Return the newest manifest that this site's own keys signed."""
+        channel, keyring = self._settings.channel, self._workshop.chain.keyring
+        found = []
+        for name in (manifest_name(channel), *self._history()):
+            stored = self._workshop.store.get(name, limit=LIMITS.manifest_bytes)
+            with suppress(VerificationError):  # half-written before a power cut, or another site's
+                if stored:
+                    found.append(Head(keyring.manifest(stored.data, channel), stored.data))
+        return max(found, key=lambda head: head.manifest.sequence, default=None)
+
+    def _sound_offers(self, head: Head) -> tuple[Offer, ...]:
+        """Return the offers of a manifest of which all that they need is there."""
+        return tuple([offer for offer, release in pairs(head) if self._is_there(offer, release)])
+
+    def _is_there(self, offer: Offer, release: Release) -> bool:
+        store = self._workshop.store
+        stored = store.get(release_name(str(release.version)))
+        payloads = (release.bundle, *(patch.payload for patch in offer.patches))
+        sizes = all(store.size(blob_name(one.blob)) == one.size for one in payloads)
+        return sizes and stored is not None and stored.data == offer.release.encode()
+
     def _history(self) -> Iterator[str]:
         for entry in self._workshop.store.names(history_prefix(self._settings.channel)):
             if history_sequence(entry.name) is not None:
                 yield entry.name
 
-    def _chapter_is_full(self) -> bool:
-        if len(list(self._history())) >= CHAPTER:
-            return True
-        return sum(one.size for one in self._workshop.store.names(BLOBS)) > CHAPTER_BYTES
-
-    def _clean(self) -> None:
-        """Delete what lies before the chapter, and whatever a killed run left behind."""
+    def _clean(self) -> bool:
+        """Delete what lies before the chapter; `False` if the chapter is not whole itself."""
         needed: set[str] = set()
-        for one in self._site.earlier(self._head):
-            needed.add(history_name(self._settings.channel, one.manifest.sequence))
-            for release in self._site.vouched(one):
-                needed.add(release_name(str(release.version)))
-                needed.add(blob_name(release.bundle.blob))
+        whole, self._kept, self._bytes, last = True, 0, 0, self._head
+        with suppress(VerificationError):
+            for one in self._site.earlier(self._head):
+                last = one
+                name = history_name(self._settings.channel, one.manifest.sequence)
+                needed.add(name)
+                whole = whole and self._workshop.store.size(name) == len(one.data)
+                self._kept += 1
+                for offer, release in pairs(one):
+                    self._bytes += release.bundle.size
+                    needed.add(release_name(str(release.version)))
+                    needed.add(blob_name(release.bundle.blob))
+                    needed |= {blob_name(patch.payload.blob) for patch in offer.patches}
+        self._delete_others(needed)
+        if last is None or self._head is None:
+            return True
+        offers = self._head.manifest.offers
+        return whole and last.manifest.previous is None and self._sound_offers(self._head) == offers
+
+    def _delete_others(self, needed: set[str]) -> None:
         store = self._workshop.store
         there = [*self._history()]
         there += [one.name for prefix in (RELEASES, BLOBS) for one in store.names(prefix)]
         for name in there:
             if name not in needed:
                 store.delete(name)
-
-
-class _Seal:
-    """Encrypts packed bundles, and says what releases say of them."""
-
-    def __init__(self, workshop: Workshop) -> None:
-        settings = workshop.settings
-        self._settings = settings
-        self._wrapper: capgo.Wrapper | None = None
-        self._secret = b""
-        self._buffer = bytearray()
-        self._pool = ThreadPoolExecutor(2, "seal")
-        if settings.scheme is Scheme.CAPGO:
-            folder = settings.folder
-            self._wrapper = load_wrapper(settings.capgo_key, folder=folder, ask=_nobody)
-            self._secret = load_content_secret(settings.content_key, folder=folder)
-
-    def __call__(
-        self, packed: bundle.Packed, tree: Digest, plain: memoryview, path: Path
-    ) -> tuple[Payload, Wrapped | None]:
-        """Write a bundle as it is stored, and return what a release says of it."""
-        payload = Payload(packed.sha256, packed.size, packed.sha256, packed.size)
-        if self._wrapper is None:
-            path.write_bytes(plain)
-            return payload, None
-        key = cipher.bundle_key(
-            self._secret,
-            scheme=self._settings.scheme,
-            app=self._settings.app,
-            packer=packed.packer,
-            tree=tree,
-        )
-        # RSA takes as long as encrypting megabytes, and neither holds the interpreter.
-        wrapping = self._pool.submit(
-            capgo.wrap, self._wrapper, key, packed.sha256, self._settings.checksum
-        )
-        blob, size = self._encrypt(plain, key, path)
-        return replace(payload, blob=blob, size=size), wrapping.result()
-
-    def _encrypt(self, plain: memoryview, key: cipher.ContentKey, path: Path) -> tuple[Digest, int]:
-        """Encrypt into the buffer of last time: new memory costs more than AES does."""
-        if len(self._buffer) < len(plain) + 2 * AES_BLOCK:
-            self._buffer = bytearray(len(plain) * 9 // 8 + 2 * AES_BLOCK)
-        size = cipher.encrypt_into(plain, key, self._buffer)
-        with memoryview(self._buffer)[:size] as stored, path.open("wb", buffering=_PIECE) as file:
-            digest = self._pool.submit(hashlib.sha256, stored)
-            for at in range(0, size, _PIECE):
-                file.write(stored[at : at + _PIECE])
-            return Digest(digest.result().hexdigest()), size
-
-
-def _tip(site: Site, settings: Settings, mark: int) -> Tip:
-    try:
-        return site.tip(settings.channel, mark=mark)
-    except VerificationError as error:
-        folder = settings.folder / settings.site
-        raise VerificationError(
-            f"the development site is damaged: {error}",
-            code=error.code,
-            hint=f"delete {folder}; it is made again",
-        ) from None
-
-
-def _differences(before: Tree | None, after: Tree) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    old = {file.path: file.sha256 for file in before.files} if before else {}
-    new = {file.path: file.sha256 for file in after.files}
-    changed = tuple(path for path, digest in new.items() if old.get(path) != digest)
-    return changed, tuple(path for path in old if path not in new)
 
 
 def _nobody(_name: str) -> None:

@@ -47,9 +47,13 @@ class Workshop:
         """The folder of the site."""
         return self.settings.folder / self.settings.site
 
-    def version(self, before: Version | None) -> Version:
-        """Return the next development version, above the one `before`."""
-        first = replace(self.base, pre=(MARK, "1"))
+    def version(self, before: Version | None, sequence: int = 1) -> Version:
+        """Return the next development version, above the one `before`.
+
+        Where that is lost, devices may still run it: `sequence`, which is not, is at least as high
+        as the number of any that there was.
+        """
+        first = replace(self.base, pre=(MARK, "1" if before else str(sequence)))
         if before is None or before < first:
             return first
         core = replace(before, pre=())

@@ -115,4 +115,9 @@ def test_encrypting_in_memory_gives_the_same_bytes(size: int) -> None:
     plain, key = bytes(range(256)) * (size // 256 + 1), ContentKey(b"k" * 16, b"i" * 16)
     buffer = bytearray(size + 32)
     used = encrypt_into(memoryview(plain)[:size], key, buffer)
-    assert bytes(buffer[:used]) == b"".join(encrypt([plain[:size]], key))
+    wanted = b"".join(encrypt([plain[:size]], key))
+    assert bytes(buffer[:used]) == wanted
+    for start in (size // 2 // 16 * 16, size // 16 * 16):  # what is before is there already
+        buffer[start:] = bytes(len(buffer) - start)
+        assert encrypt_into(memoryview(plain)[:size], key, buffer, start=start) == used
+        assert bytes(buffer[:used]) == wanted

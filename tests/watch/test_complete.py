@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from manifestgen.bundle import read_build
-from manifestgen.watch.complete import missing, named, without_temporaries
+from manifestgen.watch.complete import missing, named
+from manifestgen.watch.folder import Folder
 
 PAGES = {
     '<script src="a.js"></script>': ["a.js"],
@@ -53,5 +54,5 @@ def test_temporaries_are_left_out(tmp_path: Path, name: str) -> None:
     (tmp_path / "index.html").touch()
     (tmp_path / name).touch()
     (tmp_path / "x/4913.js").touch()
-    kept = [file.path for file in without_temporaries(read_build(tmp_path)).files]
+    kept = [file.path for file in Folder(tmp_path).look().files]
     assert kept == ["index.html", "x/4913.js"]

@@ -35,7 +35,7 @@ def test_reading_is_no_change(dist: Path) -> None:
         time.sleep(0.3)
         looks = 0
 
-        def count(*, folders: bool = False) -> None:
+        def count(*, files: object = None, folders: bool = False) -> None:
             nonlocal looks
             looks += 1
 
