@@ -29,6 +29,7 @@ DEFAULT_CONTENT_KEY: Final = f"file:{STATE}/keys/content.key"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
 _URI: Final = re.compile(r"(file|env|command|pkcs11):.+|stdin", re.DOTALL)
+_PLACES: Final = "file:PATH, env:NAME, stdin, command:PROGRAM or pkcs11:…"
 _LONGEST: Final = 100  # characters of a folder's name in an app id, which has 128
 _URL: Final = re.compile(r"https?://[^\s?#]+")
 
@@ -296,7 +297,7 @@ class _Table:
         value = self._text(name, default)
         if not _URI.fullmatch(value):
             # The value may be a key pasted by mistake: it is not repeated.
-            raise self._wrong(name, "want file:PATH, env:NAME or stdin")
+            raise self._wrong(name, f"want {_PLACES}")
         return value
 
     def _uris(self, name: str) -> tuple[str, ...]:

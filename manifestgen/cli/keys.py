@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from manifestgen.config import Settings
     from manifestgen.core.keys import PublicKey
     from manifestgen.core.root import Root
-    from manifestgen.publish.keyfiles import KeyFile, KeyKind, KeySet
+    from manifestgen.publish.keyfiles import KeyFile, KeyKind, KeySet, TokenPair
 
 _PURPOSE = {
     "signing": "signs what devices trust",
@@ -64,6 +64,12 @@ def _create(
         Path | None,
         typer.Option("--out-dir", metavar="DIR", help="Put them there, not where [keys] says."),
     ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(
+            "--in", metavar="URI", help="Make one key in a token: pkcs11:token=…;object=…"
+        ),
+    ] = None,
     capacitor: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write the public Capgo key into that app's config."),
@@ -75,6 +81,14 @@ def _create(
 
     Example: manifestgen keys create --passphrase --capacitor .
     """
+    if place is not None:
+        if passphrase or out_dir or capacitor:
+            raise UsageError(
+                "--in makes a key in a token, which has no folder and no passphrase",
+                hint="leave out --out-dir, --passphrase and --capacitor; for the last, run the"
+                " command once more with it alone",
+            )
+        return _create_in(session, place, _kinds(only), _algorithm(algorithm))
     from manifestgen.publish.keyfiles import NewKeys, capgo_public, check_config, create_keys
 
     settings = session.settings()
@@ -96,6 +110,57 @@ def _create(
         data["capacitor"], lines = _into_config(config, public)
         text += ["", *lines]
     return Output(data, "\n".join(text).strip("\n"))
+
+
+def _create_in(
+    session: Session, uri: str, kinds: "tuple[KeyKind, ...]", algorithm: Algorithm
+) -> Output:
+    from manifestgen.core import capgo
+    from manifestgen.publish.keyfiles import (
+        KeyKind,
+        create_in_token,
+        fingerprint,
+        relative,
+    )
+
+    if not uri.startswith("pkcs11:"):
+        raise UsageError(
+            "--in: no place to make a key", hint="use pkcs11:token=LABEL;object=LABEL, or --out-dir"
+        )
+    if len(kinds) > 1:
+        raise UsageError("--in makes one key at a time", hint="name one kind with --only")
+    kind = kinds[0] if kinds else KeyKind.SIGNING
+    settings = session.settings()
+    made = create_in_token(settings, uri, kind, algorithm, session.ask)
+    data: dict[str, object] = {"uri": made.uri, "entry": made.entry, "written": made.written}
+    text = [f"made a key that stays in its token: {_PURPOSE[kind]}"]
+    if made.signing:
+        data["keys"] = [_public_data(made.signing)]
+        text.append(f"  {made.signing.algorithm} {fingerprint(made.signing.keyid)}")
+    if made.capgo:
+        pem = capgo.public_pem(made.capgo)
+        data["capgo"] = {"key_id": capgo.key_id(made.capgo), "public": pem}
+        where = relative(settings, made.capgo_file) if made.capgo_file else ""
+        text.append(
+            f"  capgo {capgo.key_id(made.capgo)}" + (f", public half in {where}" if where else "")
+        )
+        text += [] if where else pem.rstrip("\n").splitlines()
+    text.append(f"  {_LOSS[kind]}")
+    return Output(data, "\n".join([*text, "", *_in_token_next(settings, made)]))
+
+
+def _in_token_next(settings: "Settings", made: "TokenPair") -> list[str]:
+    if made.written:
+        lines = [f"manifestgen.toml says so under [keys], for the app {settings.app}"]
+        if not (settings.root_folder / "1.json").exists():
+            lines.append("next: manifestgen init")
+        return lines
+    lines = ["nothing of the project was changed; under [keys] it is to be", f"  {made.entry}"]
+    if made.signing and (settings.root_folder / "1.json").exists():
+        lines.append(f"next: manifestgen keys rotate OLD --to '{made.uri}', or keys add")
+    if made.capgo:
+        lines.append("only a new native build with that public key makes devices trust it")
+    return lines
 
 
 def _show(session: Session) -> Output:

@@ -8,7 +8,8 @@ The rules of the terminal, obeyed here and nowhere else:
 * `-q` silences all talk but errors. `-v` logs the `manifestgen` logger to stderr.
 * Nothing is asked where `CI` is set or standard input is no terminal. Passphrases come from
   MANIFESTGEN_PASSPHRASE, from the file that MANIFESTGEN_PASSPHRASE_FILE names, or from the
-  terminal; never from an argument.
+  terminal; never from an argument. PINs of tokens come from MANIFESTGEN_PIN, MANIFESTGEN_PIN_FILE
+  or the terminal.
 * SOURCE_DATE_EPOCH, if set, is the time of everything that is written.
 """
 
@@ -114,16 +115,20 @@ class Session:
             ) from None
 
     def ask(self, name: str) -> bytes | None:
-        """Return the passphrase of a key, or `None` where nobody can be asked."""
-        if text := self.environ.get("MANIFESTGEN_PASSPHRASE"):
+        """Return the passphrase of a key, or the PIN of a token; `None` if nobody can be asked."""
+        from manifestgen.signers.interface import TokenName  # brings what most commands do without
+
+        what = "PIN" if isinstance(name, TokenName) else "passphrase"
+        variable = f"MANIFESTGEN_{what.upper()}"
+        if text := self.environ.get(variable):
             return text.encode()
-        if path := self.environ.get("MANIFESTGEN_PASSPHRASE_FILE"):
-            return _passphrase_file(Path(path))
+        if path := self.environ.get(f"{variable}_FILE"):
+            return _secret_file(f"{variable}_FILE", Path(path))
         if self.ci or self.json or not sys.stdin.isatty():
             return None
         import getpass
 
-        return getpass.getpass(f"passphrase of {name}: ").encode()
+        return getpass.getpass(f"{what} of {name}: ").encode()
 
     def say(self, *lines: str) -> None:
         """Tell a person something that is no data."""
@@ -232,13 +237,11 @@ def _unforeseen(error: OSError) -> Error:
     return StoreError(f"cannot use{where or ' the disk'}: {error.strerror or error}")
 
 
-def _passphrase_file(path: Path) -> bytes:
+def _secret_file(variable: str, path: Path) -> bytes:
     try:
         return path.read_bytes().rstrip(b"\r\n")
     except OSError as error:
-        raise KeyUseError(
-            f"cannot read MANIFESTGEN_PASSPHRASE_FILE {path}: {error.strerror}"
-        ) from None
+        raise KeyUseError(f"cannot read {variable} {path}: {error.strerror}") from None
 
 
 def _log(*, verbose: bool) -> None:

@@ -1,6 +1,5 @@
 """Make a project: `manifestgen.toml`, keys, and root number 1."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,32 +20,13 @@ from manifestgen.publish.keyfiles import (
     named_paths,
     relative,
 )
+from manifestgen.publish.newconfig import new_config
 from manifestgen.publish.trust import save_root, write_file
 from manifestgen.signers import Ask, Signer, load_signer, load_wrapper
 from manifestgen.signers.interface import sign
 
 ROOT_LIFETIME: Final = timedelta(days=2 * 365)
 MAX_DAYS: Final = 90
-
-_CONFIG: Final = """\
-# manifestgen: https://pypi.org/project/manifestgen
-app = {app}
-site = {site}                  # a folder; copy it to any web server, bucket or stick
-{base_url}
-channel = "{channel}"
-scheme = "{scheme}"                 # "none" leaves bundles readable to whoever hosts them
-patches = 3                      # made from how many earlier releases
-keep = 5                         # releases a channel keeps when pruned
-
-[channels.{channel}]
-expires = "30d"                  # devices take nothing new after this; `manifestgen refresh` renews
-
-[keys]                           # MANIFESTGEN_KEY_<ROLE> overrides
-root = "file:.manifestgen/keys/signing.pem"
-capgo = "file:.manifestgen/keys/capgo.pem"
-content = "file:.manifestgen/keys/content.key"
-"""
-_NO_URL: Final = '# base_url = "https://cdn.example.com/app"   # needed for the stock Capgo plugin'
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +64,7 @@ def init(settings: Settings, *, now: datetime, ask: Ask, ci: bool) -> Made:
         write_file(settings.capgo_public, capgo.public_pem(wrapper.public).encode())
     signers = [load_signer(uri, folder=settings.folder, ask=ask) for uri in settings.root_keys]
     if not settings.exists:
-        write_file(settings.folder / FILE, _config_text(settings).encode())
+        write_file(settings.folder / FILE, new_config(settings).encode())
     # Last: from here on the project exists, and nothing of it is made again.
     save_root(settings, 1, first_root(settings.app, signers, now).encode())
     made = [path for path in _present(settings, paths) if path not in before]
@@ -119,15 +99,3 @@ def _present(settings: Settings, keys: list[Path]) -> list[Path]:
         *keys,
     ]
     return [path for path in files if path.exists()]
-
-
-def _config_text(settings: Settings) -> str:
-    # A string of JSON is one of TOML: quotes and backslashes in a folder's name are escaped.
-    url = f"base_url = {json.dumps(settings.base_url)}" if settings.base_url else _NO_URL
-    return _CONFIG.format(
-        app=json.dumps(settings.app),
-        site=json.dumps(settings.site, ensure_ascii=False),
-        base_url=url,
-        channel=settings.channel,
-        scheme=settings.scheme.value,
-    )

@@ -4,19 +4,23 @@ A key file is made once. Where devices already trust a key, a second of its kind
 like the first, so none is made in its place; one made elsewhere (`folder`) is for `keys add`.
 """
 
+import json
 import os
-from dataclasses import dataclass
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen.capacitor import CapacitorConfig, find_config
-from manifestgen.config import Settings
+from manifestgen.config import DEFAULT_CAPGO_KEY, DEFAULT_ROOT_KEYS, FILE, Settings
 from manifestgen.core import capgo
 from manifestgen.core.keys import Algorithm, KeyId, PublicKey
 from manifestgen.core.release import Scheme
 from manifestgen.errors import KeyUseError, UsageError
+from manifestgen.publish.newconfig import new_config
 from manifestgen.publish.trust import write_file
 from manifestgen.signers import Ask, load_signer, load_wrapper
 from manifestgen.signers.create import (
@@ -95,6 +99,97 @@ def create_keys(settings: Settings, wanted: NewKeys, *, passphrase: bytes | None
     for file in missing:
         _create(file, wanted.algorithm, passphrase)
     return _with_public(settings, wanted, files, passphrase, ignored=all(ignored))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """A pair made in a token: `uri` names it, one of `signing` and `capgo` is its public half.
+
+    `entry` is what `[keys]` is to say of it, and `written` tells whether it says so now.
+    """
+
+    uri: str
+    entry: str
+    written: bool
+    signing: PublicKey | None = None
+    capgo: RSAPublicKey | None = None
+    capgo_file: Path | None = None
+
+
+def create_in_token(
+    settings: Settings, uri: str, kind: KeyKind, algorithm: Algorithm, ask: Ask
+) -> TokenPair:
+    """Make a signing or Capgo key in a token, and name it in `[keys]` where nothing else is named.
+
+    Where devices trust another key already, the project stays as it is: `keys rotate` is next, or
+    a new native build.
+
+    Raises:
+        KeyUseError: the token refuses, or has such a key.
+        UsageError: the content secret was asked for, or the URI is wrong.
+    """
+    # Here and below: the package behind this is an extra, and heavy.
+    from manifestgen.signers import hsm
+
+    if kind is KeyKind.CONTENT:
+        raise UsageError(
+            "the content secret cannot be in a token: it has to be read",
+            hint="leave it a file: `manifestgen keys create --only content`",
+        )
+    signs = kind is KeyKind.SIGNING
+    replaces = _names_no_key(settings, kind)
+    made = hsm.create_in_token(uri, settings.folder, ask, algorithm if signs else None)
+    entry = "root" if signs else "capgo"
+    pair = TokenPair(made, f"{entry} = {json.dumps(made)}", written=replaces)
+    if signs:
+        pair = replace(pair, signing=load_signer(made, folder=settings.folder, ask=ask).public)
+    else:
+        pair = replace(pair, capgo=load_wrapper(made, folder=settings.folder, ask=ask).public)
+    if replaces:
+        pair = replace(pair, written=_name_in_config(settings, entry, made, pair.entry))
+    if pair.capgo and replaces:
+        settings.state.mkdir(parents=True, exist_ok=True)
+        write_file(settings.capgo_public, capgo.public_pem(pair.capgo).encode())
+        pair = replace(pair, capgo_file=settings.capgo_public)
+    return pair
+
+
+def _names_no_key(settings: Settings, kind: KeyKind) -> bool:
+    """Tell whether nothing but a default names a key of a kind, and none was ever made there."""
+    if kind is KeyKind.SIGNING:
+        trusted = (settings.root_folder / "1.json").exists()
+        default = settings.root_keys == DEFAULT_ROOT_KEYS
+    else:
+        trusted = bool(installed_capgo_keys(settings))
+        default = settings.capgo_key == DEFAULT_CAPGO_KEY
+    return default and not trusted and not _paths(settings, NewKeys(), kind)[0].exists()
+
+
+def _name_in_config(settings: Settings, entry: str, uri: str, line: str) -> bool:
+    """Put an entry into `[keys]` of manifestgen.toml, in place of the default that it says now.
+
+    `False` if the file is written in a way that this cannot follow: then it stays as it is.
+    """
+    path = settings.folder / FILE
+    text = path.read_text("utf-8") if path.exists() else new_config(settings)
+    lines = text.splitlines()
+    heads = [at for at, one in enumerate(lines) if one.split("#")[0].strip() == "[keys]"]
+    if not heads:
+        lines += ["", "[keys]"]
+        heads = [len(lines) - 1]
+    at = heads[0] + 1
+    end = next((n for n in range(at, len(lines)) if lines[n].startswith("[")), len(lines))
+    there = [n for n in range(at, end) if lines[n].partition("=")[0].strip() == entry]
+    if there:
+        lines[there[0]] = line
+    else:
+        lines.insert(at, line)
+    changed = "\n".join(lines) + "\n"
+    with suppress(tomllib.TOMLDecodeError):
+        if tomllib.loads(changed)["keys"][entry] == uri:
+            write_file(path, changed.encode())
+            return True
+    return False
 
 
 def capgo_public(settings: Settings, ask: Ask) -> RSAPublicKey:

@@ -3,9 +3,12 @@
     file:PATH      a PEM file, readable by its owner alone
     env:NAME       PEM in an environment variable, as CI systems deliver it
     stdin          PEM on standard input
+    command:PROGRAM ARGS   a program that signs
+    pkcs11:…       a token: smart card, USB key or HSM
 
-`interface` says what a signer is, `sources` reads the bytes, `pem` makes sense of them, `create`
-makes new ones.
+Of the first three the bytes are read: `sources` reads them, `pem` makes sense of them, `create`
+makes new ones. In the last two a key stays where it is: `command` and `hsm`. `interface` says what
+a signer is.
 """
 
 from manifestgen.signers.interface import Ask, Keys, Signer

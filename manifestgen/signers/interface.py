@@ -11,7 +11,17 @@ from manifestgen.core.root import Role
 from manifestgen.errors import KeyUseError
 
 Ask: TypeAlias = Callable[[str], bytes | None]
-"""Asks for the passphrase of the named key; `None` where there is none to be had."""
+"""Asks for the passphrase of the named key; `None` where there is none to be had.
+
+Given a `TokenName`, it asks for a PIN. The two are never taken for each other: a token counts wrong
+PINs, and locks itself.
+"""
+
+
+class TokenName(str):
+    """The name of a token, whose PIN is asked for."""
+
+    __slots__ = ()
 
 
 class Signer(Protocol):
@@ -81,4 +91,4 @@ def _hint(signers: Sequence[Signer]) -> str:
     return f"at hand are {have}: are they this project's?"
 
 
-__all__ = ["Ask", "Keys", "Signer", "Wrapper", "sign"]
+__all__ = ["Ask", "Keys", "Signer", "TokenName", "Wrapper", "sign"]

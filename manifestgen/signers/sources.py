@@ -4,8 +4,11 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import Final
 
 from manifestgen.errors import KeyUseError, UsageError
+
+PLACES: Final = "file:PATH, env:NAME, stdin, command:PROGRAM or pkcs11:…"
 
 _MOST = 64 * 1024  # bytes; a PEM file has 2,000
 
@@ -27,7 +30,7 @@ def read_source(uri: str, folder: Path) -> bytes:
             return sys.stdin.buffer.read(_MOST)
         case _:
             # Not repeated: it may be a key, pasted where its place should be.
-            raise UsageError("no place for a key", hint="use file:PATH, env:NAME or stdin")
+            raise UsageError("no place for a key", hint=f"use {PLACES}")
 
 
 def read_public_source(uri: str, folder: Path) -> bytes:
@@ -37,7 +40,12 @@ def read_public_source(uri: str, folder: Path) -> bytes:
     return read_source(uri, folder)
 
 
-def _file(path: Path, *, secret: bool = True) -> bytes:
+def read_pin(path: Path) -> bytes:
+    """Return the PIN in a file, without the end of its line."""
+    return _file(path, what="PIN").rstrip(b"\r\n")
+
+
+def _file(path: Path, *, secret: bool = True, what: str = "key") -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -46,11 +54,11 @@ def _file(path: Path, *, secret: bool = True) -> bytes:
             return file.read(_MOST)
     except FileNotFoundError:
         raise KeyUseError(
-            f"there is no key at {path}",
+            f"there is no {what} at {path}",
             hint="restore it from your backup, or set MANIFESTGEN_KEY_<ROLE> to where it is",
         ) from None
     except OSError as error:
-        raise KeyUseError(f"cannot read the key {path}: {error.strerror}") from None
+        raise KeyUseError(f"cannot read the {what} {path}: {error.strerror}") from None
 
 
 def _environment(name: str) -> bytes:
