@@ -200,13 +200,16 @@ export declare function candidate(keyring: Keyring, envelope: Envelope): Promise
 /**
  * Throw unless a manifest may replace the one seen last.
  * @param {Trusted} trusted
- * @param {{ seen: Seen | null, now: number, rootIssued: number }} known  `rootIssued`: the newest
- *   root's time; a clock behind it is plainly wrong and says nothing about the future
+ * @param {{ seen: Seen | null, now: number, rootIssued: number, runningIssued?: number }} known
+ *   `rootIssued`: the newest root's time; a clock behind it is plainly wrong and says nothing about
+ *   the future. `runningIssued`: the running release's; where no manifest is remembered it says how
+ *   late it must be, for expiry alone
  */
-export declare function checkFresh({ manifest, seen: fresh }: Trusted, { seen, now, rootIssued }: {
+export declare function checkFresh({ manifest, seen: fresh }: Trusted, { seen, now, rootIssued, runningIssued }: {
     seen: Seen | null;
     now: number;
     rootIssued: number;
+    runningIssued?: number;
 }): void;
 /**
  * Return the time to go by: the device's, but never before the newest accepted `issued`.

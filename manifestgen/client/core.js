@@ -818,10 +818,12 @@ export async function candidate(keyring, envelope) {
 /**
  * Throw unless a manifest may replace the one seen last.
  * @param {Trusted} trusted
- * @param {{ seen: Seen | null, now: number, rootIssued: number }} known  `rootIssued`: the newest
- *   root's time; a clock behind it is plainly wrong and says nothing about the future
+ * @param {{ seen: Seen | null, now: number, rootIssued: number, runningIssued?: number }} known
+ *   `rootIssued`: the newest root's time; a clock behind it is plainly wrong and says nothing about
+ *   the future. `runningIssued`: the running release's; where no manifest is remembered it says how
+ *   late it must be, for expiry alone
  */
-export function checkFresh({ manifest, seen: fresh }, { seen, now, rootIssued }) {
+export function checkFresh({ manifest, seen: fresh }, { seen, now, rootIssued, runningIssued }) {
   const { sequence, issued, expires } = manifest;
   if (seen && sequence < seen.sequence) {
     refuse(`manifest ${sequence} is older than ${seen.sequence}, already seen`, 'replay');
@@ -832,7 +834,8 @@ export function checkFresh({ manifest, seen: fresh }, { seen, now, rootIssued })
   if (issued - now > LIMITS.future && now >= rootIssued) {
     refuse(`the manifest was issued in the future, ${day(issued)}`, 'future');
   }
-  if (clock(now, seen) >= expires) refuse(`the manifest expired on ${day(expires)}`, 'expired');
+  const least = seen ? seen.issued : runningIssued;
+  if (Math.max(now, least ?? now) >= expires) refuse(`the manifest expired on ${day(expires)}`, 'expired');
 }
 
 /**

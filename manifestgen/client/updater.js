@@ -327,8 +327,9 @@ class Run {
     const seen = await this.seen(channel);
     // Without a remembered manifest, what runs tells how late it must be.
     const running = seen ? null : await this.running();
-    const now = Math.max(this.now, running ? running.issued : this.now);
-    checkFresh(trusted, { seen, now, rootIssued: this.keys.root.issued });
+    const runningIssued = running ? running.issued : undefined;
+    const rootIssued = this.keys.root.issued;
+    checkFresh(trusted, { seen, now: this.now, rootIssued, runningIssued });
     // Before any download: a blob withheld must not make room for an older manifest.
     await this.store(`manifest.${channel}`, fromUtf8(data));
     const channels = [...this.state.channels.filter((one) => one !== channel), channel].slice(

@@ -190,12 +190,18 @@ def named_root(data: bytes) -> int:
 
 
 def check_fresh(
-    trusted: TrustedManifest, *, seen: Seen | None, now: datetime, root_issued: datetime
+    trusted: TrustedManifest,
+    *,
+    seen: Seen | None,
+    now: datetime,
+    root_issued: datetime,
+    running_issued: datetime | None = None,
 ) -> None:
     """Raise unless a manifest may replace the one seen last (step 4).
 
     `root_issued` is the newest root's own time: a device's clock behind it is plainly wrong, and
-    then says nothing about the future.
+    then says nothing about the future. `running_issued` is the running release's: where no manifest
+    is remembered it says how late it must be, for expiry alone.
     """
     manifest = trusted.manifest
     if seen is not None and manifest.sequence < seen.sequence:
@@ -213,7 +219,8 @@ def check_fresh(
             f"the manifest was issued in the future, {manifest.issued:%Y-%m-%d %H:%M} UTC",
             code="future",
         )
-    if clock(now, seen) >= manifest.expires:
+    least = seen.issued if seen else running_issued
+    if max(now, least or now) >= manifest.expires:
         raise VerificationError(
             f"the {manifest.channel} manifest expired on {manifest.expires:%Y-%m-%d %H:%M} UTC",
             code="expired",

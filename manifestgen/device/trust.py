@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from manifestgen.core.envelope import Envelope
-from manifestgen.core.keyring import Keyring, Seen, TrustedManifest, check_fresh, named_root
+from manifestgen.core.keyring import Keyring, TrustedManifest, check_fresh, named_root
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.release import Release
 from manifestgen.core.version import Version
@@ -42,17 +42,18 @@ class Trust:
         self.keyring.check_root_fresh(self.now)
         trusted = self.keyring.manifest(data, channel)
         seen = self.home.seen(self.keyring, channel)
-        check_fresh(trusted, seen=seen, now=self.clock(seen), root_issued=self.keyring.root.issued)
+        running = self.running()
+        check_fresh(
+            trusted,
+            seen=seen,
+            now=self.now,
+            root_issued=self.keyring.root.issued,
+            running_issued=running.issued if running else None,
+        )
         # Before any download: a blob withheld must not make room for an older manifest.
         self.home.save_manifest(channel, data)
         self.save(replace(self.state, checked=self.now, looked=looked))
         return trusted
-
-    def clock(self, seen: Seen | None) -> datetime:
-        """Return the time; without a remembered manifest, what runs tells how late it must be."""
-        if seen is None and (running := self.running()):
-            return max(self.now, running.issued)
-        return self.now
 
     def floor(self) -> Version | None:
         """Return the lowest version that confirmed releases allow, as far as they still count."""

@@ -109,12 +109,14 @@ async function walk({ root, roots, kept, channel }) {
   return { ...result, keeps: (await client.remembered(keys, fromBase64(kept), channel)) !== null };
 }
 
-async function accept({ root, manifest, channel, now, seen }) {
+async function accept({ root, manifest, channel, now, seen, running_issued }) {
   const [keys, moment] = [await trust(root), Date.parse(now)];
   client.checkRootFresh(keys, moment);
   const trusted = await client.verifyManifest(keys, fromBase64(manifest), channel);
   const known = seen ? { ...seen, issued: Date.parse(seen.issued) } : null;
-  client.checkFresh(trusted, { seen: known, now: moment, rootIssued: keys.root.issued });
+  const runningIssued = running_issued ? Date.parse(running_issued) : undefined;
+  const rootIssued = keys.root.issued;
+  client.checkFresh(trusted, { seen: known, now: moment, rootIssued, runningIssued });
   return { trusted, seen: known };
 }
 

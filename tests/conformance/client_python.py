@@ -100,7 +100,14 @@ def _accept(given: Input) -> TrustedManifest:
     keys, now = Keyring.trust(_bytes(given["root"])), parse_time(given["now"])
     keys.check_root_fresh(now)
     trusted = keys.manifest(_bytes(given["manifest"]), given["channel"])
-    keyring.check_fresh(trusted, seen=_seen(given), now=now, root_issued=keys.root.issued)
+    running = given.get("running_issued")
+    keyring.check_fresh(
+        trusted,
+        seen=_seen(given),
+        now=now,
+        root_issued=keys.root.issued,
+        running_issued=parse_time(running) if running else None,
+    )
     return trusted
 
 

@@ -131,6 +131,18 @@ def test_a_release_signed_by_the_manifest_key_is_skipped(device: Device) -> None
     assert device.version == "1.0.0"
 
 
+@pytest.mark.parametrize("memory", ["kept", "lost"])
+def test_a_clock_that_is_plainly_wrong_says_nothing_of_the_future(
+    device: Device, memory: str
+) -> None:
+    device.confirmed("1.0.0")
+    if memory == "lost":
+        for path in (device.state / "manifests").iterdir():
+            path.unlink()
+    device.now = utc(1970, 1, 1)
+    device.confirmed("1.1.0", issued=EPOCH + timedelta(days=9), expires=EPOCH + timedelta(days=30))
+
+
 def test_follows_a_root_that_a_manifest_names(device: Device) -> None:
     device.confirmed("1.0.0")
     new_manifest_key(device.publisher)

@@ -722,6 +722,29 @@ def freshness_family() -> Family:
         issued = envelope.signed["issued"]
         want = {"sequence": 7, "digest": envelope.digest(), "issued": issued, "releases": ["1.4.2"]}
         family.ok(name, "manifest", want, **given)
+    lost: list[tuple[str, dict[str, Any], datetime, datetime, str | None]] = [
+        ("state lost, clock set back", {}, NOW, expires - SECOND, None),
+        ("state lost, clock set back after a later release", {}, NOW, expires, "expired"),
+        ("state lost, clock ahead of what runs", {}, expires, EPOCH, "expired"),
+        ("state lost, a clock at 1970", late, EPOCH.replace(year=1970), EPOCH, None),
+        ("what runs does not move the future", late, NOW, EPOCH + 39 * DAY, "future"),
+    ]
+    for name, changes, now, running, code in lost:
+        document = SIM.manifest("1.4.2", sequence=7, **changes)
+        envelope = Envelope.decode(document, limit=LIMITS.manifest_bytes)
+        given = {
+            "root": root,
+            "manifest": family.document(name, document),
+            "channel": CHANNEL,
+            "now": format_time(now),
+            "running_issued": format_time(running),
+        }
+        if code is not None:
+            family.error(name, "manifest", code, **given)
+            continue
+        issued = envelope.signed["issued"]
+        want = {"sequence": 7, "digest": envelope.digest(), "issued": issued, "releases": ["1.4.2"]}
+        family.ok(name, "manifest", want, **given)
     resigned = envelope_with_another_signature(data)
     family.ok(
         "the same signed part under another signature is no equivocation",

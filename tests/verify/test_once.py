@@ -5,7 +5,7 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 from threading import Thread
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -16,6 +16,9 @@ from manifestgen.verify import Expected
 from manifestgen.verify.once import Once
 from tests.stores.web import Web, serving
 from tests.verify.project import SAMPLE, Project, manifest_of, new_project, third_build
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 def asked(web: Web) -> Counter[str]:
@@ -81,9 +84,10 @@ class _Zeros(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        size = min(len(buffer), self.left)
-        buffer[:size] = bytes(size)
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        target = memoryview(buffer).cast("B")
+        size = min(len(target), self.left)
+        target[:size] = bytes(size)
         self.left -= size
         return size
 
