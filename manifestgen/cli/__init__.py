@@ -35,6 +35,7 @@ _FILES = {
     "keys": "keys",
     "bundle": "bundle",
     "watch": "watch",
+    "kit": "kit",
     "serve": "serve",
     "server": "server",
     "client": "client",

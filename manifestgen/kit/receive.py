@@ -1,0 +1,264 @@
+"""Import a kit: everything is verified before anything is changed, then written as a publish would.
+
+    verify the documents → compare with the site → digest every blob into scratch
+    → the project's roots → blobs → roots → releases → history, newest first → manifest.json, pages
+
+Of a channel's history the oldest manifest that is missing is written last, and is the commit:
+until then nobody who walks forward through history finds any of the new ones, and whoever finds
+them finds all, with everything they lead to. An import that was killed is finished by running it
+again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from manifestgen.bundle.replace import replacing
+from manifestgen.config import FILE, Settings
+from manifestgen.core.keyring import check_fresh
+from manifestgen.core.limits import LIMITS
+from manifestgen.core.tree import Digest, sha256
+from manifestgen.errors import ConflictError, VerificationError
+from manifestgen.kit.archive import Member
+from manifestgen.kit.compare import Change, Plan, compare, here
+from manifestgen.kit.contents import Kit
+from manifestgen.kit.documents import Documents, Line, Trust, read_documents
+from manifestgen.kit.receipt import Reached, Receipt
+from manifestgen.publish.site import Head, Site
+from manifestgen.publish.trust import save_root, write_file
+from manifestgen.stores import Store
+from manifestgen.stores.names import BLOBS, blob_name, history_name
+
+_WORKERS: Final = 2  # digests and disks let go of the interpreter
+_TRIES: Final = 5
+
+_CONFIG: Final = """\
+# manifestgen: https://pypi.org/project/manifestgen
+app = {app}
+site = {site}                  # a folder; serve it with any web server
+{base_url}
+channel = "{channel}"
+"""
+_NO_URL: Final = '# base_url = "https://updates.example.com"   # for stock Capgo plugins: this side'
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or would do; `notes` are for a person to read."""
+
+    app: str
+    fingerprint: Digest
+    plan: Plan
+    documents: Documents
+    made: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything of the kit was new here."""
+        return not self.plan.is_nothing
+
+
+def receive(
+    kit: Kit,
+    trust: Trust,
+    settings: Settings,
+    store: Store,
+    *,
+    now: datetime,
+    receipt: Path,
+    dry_run: bool = False,
+) -> Imported:
+    """Import a kit into a site, and write the receipt.
+
+    Raises:
+        UsageError: nothing is trusted here yet.
+        VerificationError: why the kit is refused; nothing was changed.
+        ConflictError: others kept writing to the site; run it again.
+    """
+    documents = read_documents(kit, trust)
+    app = documents.chain.keyring.root.app
+    site = Site(store, documents.chain, replace(settings, app=app), dry_run)
+    plan = compare(kit, documents, site)
+    made: tuple[str, ...] = ()
+    with _verified_blobs(kit, plan, store, dry_run=dry_run) as fresh:
+        if not dry_run:
+            made = _found_project(site, trust)
+            _write(site, documents, plan, fresh)
+    if not dry_run:
+        with replacing(receipt) as file:
+            file.write(receipt_of(site).encode())
+    return Imported(
+        app=app,
+        fingerprint=sha256(documents.chain.documents[0]),
+        plan=plan,
+        documents=documents,
+        made=made,
+        notes=tuple(notes(documents, now)),
+    )
+
+
+def receipt_of(site: Site) -> Receipt:
+    """Say what a site holds now."""
+    found = [(channel, here(site, channel)) for channel in site.channels()]
+    blobs = (entry.name.rpartition("/")[2] for entry in site.store.names(BLOBS))
+    return Receipt(
+        app=site.chain.keyring.root.app,
+        root=len(site.chain.documents),
+        root_digest=sha256(site.chain.newest),
+        channels=tuple(Reached(name, one.sequence, sha256(one.data)) for name, one in found if one),
+        blobs=frozenset(Digest(blob.removesuffix(".bin")) for blob in blobs),
+    )
+
+
+def notes(documents: Documents, now: datetime) -> Iterator[str]:
+    """Say what is imported although devices refuse it now; a local channel can still carry it."""
+    root = documents.chain.keyring.root
+    try:
+        documents.chain.keyring.check_root_fresh(now)
+    except VerificationError as error:
+        yield f"{error}; devices take nothing new until a kit brings the next root"
+    for head in documents.heads:
+        try:
+            check_fresh(head, seen=None, now=now, root_issued=root.issued)
+        except VerificationError as error:
+            yield f"{error}; devices take nothing from it until a kit brings a newer one"
+
+
+def check_blob(kit: Kit, blob: Digest, member: Member, target: Path | None = None) -> None:
+    """Digest a blob of a kit, and copy it on the way if there is a `target`."""
+    digest = hashlib.sha256()
+    if target is None:
+        for chunk in kit.archive.chunks(member):
+            digest.update(chunk)
+    else:
+        with target.open("xb", buffering=0) as file:
+            for chunk in kit.archive.chunks(member):
+                digest.update(chunk)
+                _write_all(file.write, chunk)
+    if digest.hexdigest() != blob:
+        raise VerificationError(
+            f"{member.name} of the kit holds other bytes than its name says",
+            code="digest",
+            hint="it was damaged on the way: copy it again from where it was exported",
+        )
+
+
+def check_blobs(kit: Kit, targets: Mapping[Digest, Path]) -> None:
+    """Digest every blob of a kit, and copy those that have a target."""
+    pool = ThreadPoolExecutor(_WORKERS, "blobs")
+    try:
+        work = [
+            pool.submit(check_blob, kit, blob, member, targets.get(blob))
+            for blob, member in kit.blobs.items()
+        ]
+        for one in work:
+            one.result()
+    finally:
+        # After an error the blobs in the queue are not begun.
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _verified_blobs(
+    kit: Kit, plan: Plan, store: Store, *, dry_run: bool
+) -> Iterator[Mapping[Digest, Path]]:
+    """Lend the blobs that the site lacks, as files in scratch, all of the kit's found right."""
+    if dry_run or not plan.blobs:
+        check_blobs(kit, {})
+        yield {}
+        return
+    with store.scratch() as folder:
+        targets = {blob: folder / blob for blob in plan.blobs}
+        check_blobs(kit, targets)
+        yield targets
+
+
+def _write_all(write: object, chunk: bytes) -> None:
+    left = memoryview(chunk)
+    while left:
+        left = left[write(left) :]  # type: ignore[operator]
+
+
+def _found_project(site: Site, trust: Trust) -> tuple[str, ...]:
+    """Remember the roots, and write settings where there are none: a first import makes a project.
+
+    Roots come first of all: what they vouch for may then be left half-written.
+    """
+    settings, made = site.settings, []
+    if not settings.exists:
+        write_file(settings.folder / FILE, _config_text(settings).encode())
+        made.append(FILE)
+    known = len(trust.chain.documents) if trust.chain else 0
+    for number, document in enumerate(site.chain.documents[known:], known + 1):
+        save_root(settings, number, document)
+        made.append(f"{settings.root_folder.relative_to(settings.folder)}/{number}.json")
+    return tuple(made)
+
+
+def _config_text(settings: Settings) -> str:
+    url = f"base_url = {json.dumps(settings.base_url)}" if settings.base_url else _NO_URL
+    site = settings.site
+    if "://" not in site and Path(site).is_relative_to(settings.folder):
+        site = Path(site).relative_to(settings.folder).as_posix()
+    return _CONFIG.format(
+        app=json.dumps(settings.app),
+        site=json.dumps(site, ensure_ascii=False),
+        base_url=url,
+        channel=settings.channel,
+    )
+
+
+def _write(site: Site, documents: Documents, plan: Plan, fresh: Mapping[Digest, Path]) -> None:
+    for blob, path in fresh.items():
+        site.store.add(blob_name(blob), path)
+    _publish_roots(site)
+    for name, data in plan.releases.items():
+        _put(site.store, name, data)
+    for change in plan.changes:
+        _write_history(site.store, change)
+    for line in documents.lines:
+        site.publish_head(Head(line.head, line.data))  # devices see it from here on
+
+
+def _publish_roots(site: Site) -> None:
+    for _ in range(_TRIES):
+        try:
+            site.publish_roots()
+        except ConflictError:
+            continue  # another import wrote the same root in this moment
+        return
+    raise ConflictError("others keep writing roots", hint="run the same command again")
+
+
+def _put(store: Store, name: str, data: bytes) -> None:
+    for _ in range(_TRIES):
+        stored = store.get(name, limit=LIMITS.release_bytes)
+        if stored and stored.data == data:
+            return
+        try:
+            store.replace(name, data, tag=stored.tag if stored else None)
+        except ConflictError:
+            continue
+        return
+    raise ConflictError(f"{name} keeps changing", hint="run the same command again")
+
+
+def _write_history(store: Store, change: Change) -> None:
+    for number, data in reversed(change.missing):
+        name = history_name(change.channel, number)
+        try:
+            store.create(name, data)  # the last of these is the commit
+        except ConflictError:
+            stored = store.get(name, limit=LIMITS.manifest_bytes)
+            if stored is None or stored.data != data:
+                raise
+
+
+__all__ = ["Imported", "Line", "check_blobs", "notes", "receipt_of", "receive"]
