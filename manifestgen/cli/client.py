@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
 
 # The client first; then the adapter, what it is built on, and what stands beside it.
-_CLIENT: Final = ("manifestgen.js", "core.js", "updater.js")
+_CLIENT: Final = ("manifestgen.js", "core.js", "updater.js", "follow.js")
 _MODULES: Final = {
     Kind.WEB: (*_CLIENT, "bundle.js", "browser.js", "worker.js"),
     Kind.CAPACITOR: (*_CLIENT, "capgo.js"),

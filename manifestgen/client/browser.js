@@ -73,6 +73,15 @@ export function browserAdapter({ worker = './worker.js', scope, keys, primitives
         'keep',
         slots.map(({ ref }) => ref),
       ),
+    shown: async () => {
+      const { running, page = running } = await ask('status'); // workers of old do not say
+      return navigator.serviceWorker.controller ? page : running;
+    },
+    reload: async () => {
+      // It would load past the worker again, and again.
+      if (!navigator.serviceWorker.controller) throw new UpdateError('no_worker', BYPASSED);
+      location.reload();
+    },
     lock: (run) =>
       navigator.locks ? /** @type {Promise<any>} */ (navigator.locks.request(prefix, run)) : run(),
   };
@@ -120,6 +129,8 @@ function openDatabase(name) {
     request.onerror = () => fail(request.error);
   });
 }
+
+const BYPASSED = 'this page was loaded past the service worker: load it again to see updates';
 
 // --- the worker -------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ export type Plugin = {
         id: string;
     }) => Promise<unknown>;
     reset: () => Promise<unknown>;
+    reload: () => Promise<unknown>;
     notifyAppReady: () => Promise<unknown>;
     current: () => Promise<{
         bundle: BundleInfo;
@@ -91,6 +92,7 @@ export type Plugin = {
  * @property {(options: { id: string }) => Promise<unknown>} set
  * @property {(options: { id: string }) => Promise<unknown>} delete
  * @property {() => Promise<unknown>} reset
+ * @property {() => Promise<unknown>} reload
  * @property {() => Promise<unknown>} notifyAppReady
  * @property {() => Promise<{ bundle: BundleInfo, native: string }>} current
  * @property {(options?: { raw?: boolean }) => Promise<{ bundles: BundleInfo[] }>} list

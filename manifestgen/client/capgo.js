@@ -29,6 +29,7 @@ import { LIMITS, Reader, UpdateError, compareVersions, decode, hex, nativeVersio
  * @property {(options: { id: string }) => Promise<unknown>} set
  * @property {(options: { id: string }) => Promise<unknown>} delete
  * @property {() => Promise<unknown>} reset
+ * @property {() => Promise<unknown>} reload
  * @property {() => Promise<unknown>} notifyAppReady
  * @property {() => Promise<{ bundle: BundleInfo, native: string }>} current
  * @property {(options?: { raw?: boolean }) => Promise<{ bundles: BundleInfo[] }>} list
@@ -108,6 +109,7 @@ export function capgoAdapter({ plugin, when = 'mandatory' }) {
       const failed = bundles.filter(({ status }) => status === 'error');
       return [...failed, ...(left ? [left.bundle] : [])].map(({ id }) => id);
     },
+    reload: () => asked('reload', () => plugin.reload()), // switches to what `next` was told
     async keep(slots) {
       const kept = new Set([...slots.map(({ ref }) => ref), BUILTIN, await current()]);
       for (const { id, status } of (await plugin.list()).bundles) {

@@ -14,6 +14,7 @@ export type Fetch = import('./types.js').Fetch;
 export type Emit = import('./types.js').Emit;
 export type Options = import('./types.js').Options;
 export type Outcome = import('./types.js').Outcome;
+export type Look = import('./types.js').Look;
 export type Status = import('./types.js').Status;
 export type State = import('./types.js').State;
 export type Json = import('./types.js').Json;
@@ -48,6 +49,7 @@ export type Decision = import('./types.js').Decision;
 /** @typedef {import('./types.js').Emit} Emit */
 /** @typedef {import('./types.js').Options} Options */
 /** @typedef {import('./types.js').Outcome} Outcome */
+/** @typedef {import('./types.js').Look} Look */
 /** @typedef {import('./types.js').Status} Status */
 /** @typedef {import('./types.js').State} State */
 /** @typedef {import('./types.js').Json} Json */

@@ -15,6 +15,7 @@
 /** @typedef {import('./types.js').Emit} Emit */
 /** @typedef {import('./types.js').Options} Options */
 /** @typedef {import('./types.js').Outcome} Outcome */
+/** @typedef {import('./types.js').Look} Look */
 /** @typedef {import('./types.js').Status} Status */
 /** @typedef {import('./types.js').State} State */
 /** @typedef {import('./types.js').Json} Json */

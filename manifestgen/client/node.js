@@ -18,7 +18,7 @@ import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 
 import { obtain, treeDigest } from './bundle.js';
-import { UpdateError, digest } from './core.js';
+import { LIMITS, UpdateError, digest } from './core.js';
 
 /** @typedef {import('./bundle.js').Bytes} Bytes */
 /** @typedef {import('./bundle.js').Tools} Tools */
@@ -74,6 +74,7 @@ export function nodeAdapter({ folder, keys }) {
       }
     },
     lock: (run) => locked(home, run),
+    fetch: revalidating(),
   };
 }
 
@@ -119,6 +120,50 @@ export async function inflate(packed, size) {
     buffer.byteOffset,
     buffer.length,
   );
+}
+
+/**
+ * Node's `fetch` has no cache: without this, each look at an unchanged manifest would load it whole.
+ *
+ * @returns {import('./types.js').Fetch}
+ */
+function revalidating() {
+  /** @type {Map<string, { etag: string, body: Bytes }>} */
+  const known = new Map();
+  return async (url, options) => {
+    if (options.cache !== 'no-cache') return fetch(url, options);
+    const kept = known.get(url);
+    const headers = kept ? { 'If-None-Match': kept.etag } : undefined;
+    const answer = await fetch(url, { ...options, headers });
+    if (kept && answer.status === 304) return new Response(kept.body);
+    const etag = answer.headers.get('ETag');
+    if (!etag || !answer.body || answer.status !== 200) return answer;
+    const body = answer.body.pipeThrough(copying((body) => known.set(url, { etag, body })));
+    // Whoever asked must see where it led.
+    return Object.defineProperty(new Response(body), 'url', { value: answer.url });
+  };
+}
+
+/**
+ * Hand on what comes, and in the end all of it if it is no larger than signed documents are.
+ *
+ * @param {(whole: Bytes) => void} keep
+ * @returns {TransformStream<Bytes, Bytes>}
+ */
+function copying(keep) {
+  /** @type {Bytes[]} */
+  const chunks = [];
+  let size = 0;
+  return new TransformStream({
+    transform(chunk, to) {
+      size += chunk.length;
+      if (size <= LIMITS.manifest) chunks.push(chunk);
+      to.enqueue(chunk);
+    },
+    async flush() {
+      if (size <= LIMITS.manifest) keep(new Uint8Array(await new Blob(chunks).arrayBuffer()));
+    },
+  });
 }
 
 // --- folders ----------------------------------------------------------------------------------

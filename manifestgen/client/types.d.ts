@@ -82,6 +82,12 @@ export interface Adapter {
   keep?(slots: Slot[]): Promise<unknown>;
   /** Keep other tabs and processes out while `run` changes something. */
   lock?<T>(run: () => Promise<T>): Promise<T>;
+  /** The `ref` that this page started with, where another tab may switch beneath it. */
+  shown?(): Promise<string | null>;
+  /** Show what was switched to, by starting again; nothing of the page may be left to return to. */
+  reload?(): Promise<unknown>;
+  /** Ask servers as suits the platform; by default the global `fetch`. */
+  fetch?: Fetch;
 }
 
 /**
@@ -99,8 +105,12 @@ export type Fetch = (url: string, options: RequestInit) => Promise<Response>;
 export type Emit = (type: string, detail: unknown) => void;
 
 export interface Options {
-  /** The address of the site; relative to the page where there is one. */
-  site: string;
+  /**
+   * The address of the site; relative to the page where there is one. A query (`?device=NAME`) goes
+   * with everything that is asked of it. Of several, copies of one site, each check asks the next
+   * where one cannot be reached or is not to be trusted.
+   */
+  site: string | readonly string[];
   /** The root the app was built with: the text or bytes of `root.json`. */
   root: string | Uint8Array;
   /** By default the one followed so far, at first `production`. */
@@ -132,6 +142,12 @@ export interface Outcome {
   reason: string | null;
   verdicts: Verdict[];
 }
+
+/**
+ * Whether anything is new since the last check: `changed`, the site has another manifest, or there
+ * was no check; `stale`, another tab has switched; or nothing.
+ */
+export type Look = 'same' | 'changed' | 'stale';
 
 /** What a device knows of itself. */
 export interface Status {

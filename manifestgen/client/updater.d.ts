@@ -5,7 +5,8 @@
  * `Storage`. State is saved after each root, after the manifest's checks, after staging, after the
  * switch and on confirmation, so whatever is cut short goes on.
  */
-import type { Options, Outcome, Slot, Status } from './types.js';
+import type { Look, Options, Outcome, Slot, Status } from './types.js';
+export type Address = (name: string) => string;
 /**
  * Make the updater of one app. Its methods run one after the other; each rejects with an
  * `UpdateError`, and then what runs keeps running.
@@ -27,6 +28,13 @@ export declare function createUpdater(options: Options): {
     confirm: () => Promise<void>;
     /** Say what is known, without asking anybody or changing anything. */
     status: () => Promise<Status>;
+    /**
+     * Say whether there may be anything new, for no more than one small answer. Nothing is verified,
+     * and nothing changed: to act on it, `check`.
+     */
+    look: () => Promise<Look>;
+    /** Show what was switched to, where the platform can: then nothing of this page is left. */
+    reload: () => Promise<void>;
     /**
      * Listen to `progress`, `root`, `accepted`, `confirmed`, `rolled_back` or `error`; returns how to
      * stop. Report `error` with code `equivocation` to people.

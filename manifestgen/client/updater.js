@@ -35,12 +35,14 @@ import {
 
 /**
  * @import {
- *   Bytes, Decision, Emit, Envelope, Fetch, Install, Json, Keyring, Options, Outcome, Payload,
- *   Plan, Release, Slot, Staged, State, Status, Trusted, Verdict
+ *   Bytes, Decision, Emit, Envelope, Fetch, Install, Json, Keyring, Look, Options, Outcome,
+ *   Payload, Plan, Release, Slot, Staged, State, Status, Trusted, Verdict
  * } from './types.js'
  */
 
 /* The network: one bounded GET. */
+
+/** @typedef {(name: string) => string} Address */
 
 /**
  * Fetch at most `most` bytes; `null` if there is nothing, `store` if it cannot be had.
@@ -75,6 +77,22 @@ async function get(url, { fetch, most, patience, cache = 'no-cache' }, progress 
     clearInterval(watch);
     abort.abort();
   }
+}
+
+/**
+ * Return how things of a site are addressed.
+ * @param {string} site  @param {string} [here]  @returns {Address}
+ */
+function addressed(site, here) {
+  const [place, query] = site.split(/\?(.*)/s);
+  const base = new URL(place.replace(/\/*$/, '/'), here).href;
+  return (name) => base + name + (query ? `?${query}` : '');
+}
+
+/** Tell whether another copy of the site may do better. @param {unknown} error */
+function isTheSites(error) {
+  const { code } = /** @type {UpdateError} */ (error);
+  return code === 'store' || error instanceof VerificationError;
 }
 
 /** @param {string} from  @param {string} to */
@@ -199,7 +217,7 @@ const PATIENCE = 30_000;
 /** One operation: trust and state move forward together, saved as they change. */
 class Run {
   /**
-   * @param {Options & { base: string, fetch: Fetch, emit: Emit }} options
+   * @param {Options & { sites: Address[], fetch: Fetch, emit: Emit }} options
    * @param {number} now  @param {Keyring} keys
    */
   constructor(options, now, keys) {
@@ -209,6 +227,9 @@ class Run {
     this.state = FRESH;
     this.channel = '';
     this.steps = LIMITS.rootSteps;
+    this.address = options.sites[0];
+    /** @type {Bytes | null} */
+    this.accepted = null;
   }
 
   /**
@@ -311,8 +332,32 @@ class Run {
 
   /** @param {string} name  @param {number} limit */
   async document(name, limit) {
-    const { base, fetch, patience = PATIENCE } = this.options;
-    return get(base + name, { fetch, most: limit + 1, patience });
+    const { fetch, patience = PATIENCE } = this.options;
+    return get(this.address(name), { fetch, most: limit + 1, patience });
+  }
+
+  /**
+   * Try each copy of the site, at first the one that was good before; what one fails at is told of
+   * where another does it.
+   * @template T
+   * @param {() => Promise<T>} act
+   */
+  async somewhere(act) {
+    const { sites, emit } = this.options;
+    const failures = [];
+    for (const address of new Set([this.address, ...sites])) {
+      this.address = address;
+      try {
+        const done = await act();
+        for (const error of failures) emit('error', error);
+        return done;
+      } catch (error) {
+        if (!isTheSites(error)) throw error;
+        failures.push(error);
+      }
+    }
+    for (const error of failures.slice(1)) emit('error', error);
+    throw failures[0];
   }
 
   /** Fetch the manifest and remember it, or throw and remember nothing of it. */
@@ -336,6 +381,7 @@ class Run {
       -MOST_FAILED,
     );
     await this.save({ checked: this.now, looked, channels });
+    this.accepted = data;
     this.options.emit('accepted', trusted.seen);
     return trusted;
   }
@@ -455,7 +501,7 @@ class Run {
 
   /** Fetch a release and remember it as staged. @param {Install} install */
   async stage({ release, envelope, patch, mandatory }) {
-    const { adapter, base, emit } = this.options;
+    const { adapter, emit } = this.options;
     const tree = release.tree.digest;
     const slot = await this.held(tree);
     /** @type {Plan} */
@@ -464,8 +510,8 @@ class Run {
       patch,
       running: this.state.running,
       mandatory,
-      url: (blob) => `${base}blobs/${blob.slice(0, 2)}/${blob}.bin`,
-      fetch: (payload) => this.blob(plan, payload),
+      url: (blob) => this.address(`blobs/${blob.slice(0, 2)}/${blob}.bin`),
+      fetch: (payload) => this.somewhere(() => this.blob(plan, payload)),
       progress: (loaded, total) => emit('progress', { loaded, total }),
     };
     /** @type {Staged} */
@@ -558,17 +604,20 @@ function repair({ manifest, releases }, running, verdicts) {
  * @param {Options} options
  */
 export function createUpdater(options) {
-  const { site, root, channel, adapter, now = Date.now } = options;
-  const { fetch = globalThis.fetch.bind(globalThis) } = options;
+  const { site, root, channel, adapter, now = Date.now, patience = PATIENCE } = options;
+  const { fetch = adapter.fetch || globalThis.fetch.bind(globalThis) } = options;
   if (channel !== undefined && !isChannel(channel)) {
     throw new UpdateError('usage', `${channel} is no channel name`);
   }
   const here = globalThis.location ? location.href : undefined;
-  const base = new URL(site.replace(/\/*$/, '/'), here).href;
+  const sites = (typeof site === 'string' ? [site] : site).map((one) => addressed(one, here));
+  if (!sites.length) throw new UpdateError('usage', 'no site is named');
   /** @type {Map<string, Set<(detail: any) => void>>} */
   const listeners = new Map();
   /** @type {Decision | null} */
   let decided = null;
+  /** @type {{ url: string, data: Bytes | null, address: Address } | null} what the last check read */
+  let read = null;
   /** @type {Promise<unknown>} */
   let last = Promise.resolve();
 
@@ -587,7 +636,7 @@ export function createUpdater(options) {
   async function load(writing) {
     const given = typeof root === 'string' ? utf8(root) : root;
     const keys = await verifyRoot(given, { verify: options.verify });
-    return new Run({ ...options, base, fetch, emit }, now(), keys).load(writing);
+    return new Run({ ...options, sites, fetch, emit }, now(), keys).load(writing);
   }
 
   /**
@@ -604,8 +653,10 @@ export function createUpdater(options) {
 
   /** @param {Run} run */
   async function check(run) {
-    decided = null;
-    const trusted = await run.accept();
+    decided = read = null;
+    const trusted = await run.somewhere(() => run.accept());
+    const { address, accepted: data } = run;
+    read = { url: address(`${run.channel}/manifest.json`), data, address };
     const decision = await run.decide(trusted);
     const wanted = decision.action === 'install' && decision.release.tree.digest;
     if (run.state.staged && run.state.staged.tree !== wanted) await run.unstage();
@@ -656,6 +707,15 @@ export function createUpdater(options) {
     return running;
   }
 
+  /** @returns {Promise<Look>} */
+  async function look() {
+    if (adapter.shown && (await adapter.shown()) !== (await adapter.current())) return 'stale';
+    if (!read) return 'changed';
+    const { url, data } = read;
+    const found = await get(url, { fetch, most: LIMITS.manifest + 1, patience });
+    return same(found, data) ? 'same' : 'changed';
+  }
+
   return {
     /** Ask the site, and say what there is to do; roots and the manifest are remembered. */
     check: () => exclusive(async (run) => outcomeOf(await check(run))),
@@ -665,6 +725,7 @@ export function createUpdater(options) {
       exclusive(async (run) => {
         const decision = decided || (await check(run));
         if (decision.action !== 'install') return outcomeOf(decision);
+        if (read) run.address = read.address;
         const { via, bytes } = await run.stage(decision);
         return { ...outcomeOf(decision), action: /** @type {const} */ ('staged'), via, bytes };
       }),
@@ -691,6 +752,17 @@ export function createUpdater(options) {
     status: async () => statusOf(await load(false)),
 
     /**
+     * Say whether there may be anything new, for no more than one small answer. Nothing is verified,
+     * and nothing changed: to act on it, `check`.
+     */
+    look,
+
+    /** Show what was switched to, where the platform can: then nothing of this page is left. */
+    reload: async () => {
+      if (adapter.reload) await adapter.reload();
+    },
+
+    /**
      * Listen to `progress`, `root`, `accepted`, `confirmed`, `rolled_back` or `error`; returns how to
      * stop. Report `error` with code `equivocation` to people.
      * @param {string} type @param {(detail: any) => void} listener
@@ -701,6 +773,11 @@ export function createUpdater(options) {
       return () => all.delete(listener);
     },
   };
+}
+
+/** @param {Bytes | null} a  @param {Bytes | null} b */
+function same(a, b) {
+  return !!a && !!b && a.length === b.length && a.every((byte, n) => byte === b[n]);
 }
 
 /** @type {Outcome} */

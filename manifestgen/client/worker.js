@@ -208,7 +208,10 @@ async function isWhole(tree) {
 /** @param {string} what  @param {any} value  @param {string} id */
 async function answerPage(what, value, id) {
   const memory = await remembered();
-  if (what === 'status') return { running: memory.running, failed: memory.failed };
+  if (what === 'status') {
+    const { running, failed, pages } = memory;
+    return { running, failed, page: pages[id] || null };
+  }
   if (what === 'switch') return remember(told(memory, value));
   if (what === 'confirm') return confirmed(memory, id);
   if (what === 'keep') return keepOnly(memory, value);

@@ -76,6 +76,11 @@ export class FakeCapgo {
     return NEVER;
   }
 
+  async reload() {
+    this.launch();
+    return NEVER;
+  }
+
   async reset() {
     [this.fallback, this.pending] = ['builtin', null];
     this.#run('builtin');

@@ -10,7 +10,7 @@ from manifestgen.core import capgo
 from tests.tools import node
 
 CLIENT = Path(__file__).parents[2] / "manifestgen/client"
-CORE = {"manifestgen.js", "core.js", "updater.js"}
+CORE = {"manifestgen.js", "core.js", "updater.js", "follow.js"}
 NEEDED = {
     "web": {*CORE, "bundle.js", "browser.js", "worker.js", "capgo.pub.pem"},
     "capacitor": {*CORE, "capgo.js"},

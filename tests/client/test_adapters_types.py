@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.tools import node
 
 CLIENT = Path(__file__).parents[2] / "manifestgen/client"
-MODULES = ("core", "updater", "manifestgen", "bundle", "capgo", "browser", "node")
+MODULES = ("core", "updater", "manifestgen", "bundle", "capgo", "browser", "follow", "node")
 # Node's own types are no part of the pinned packages; its functions count as `any` here.
 NODE = """\
 declare module 'node:fs/promises';

@@ -50,6 +50,14 @@ def test_updater() -> None:
     node.run_tests(HERE / "updater.test.js")
 
 
+def test_several_sites() -> None:
+    node.run_tests(HERE / "sites.test.js")
+
+
+def test_following() -> None:
+    node.run_tests(HERE / "follow.test.js")
+
+
 def test_the_package_is_ready_for_npm(tmp_path: Path) -> None:
     copy = shutil.copytree(PACKAGE, tmp_path / "package")
     done = node.start(

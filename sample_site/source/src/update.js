@@ -1,8 +1,8 @@
 /**
  * Over-the-air updates, by the files that `manifestgen client` puts beside index.html.
  *
- * Off until update.json names a site. In a native shell with Capgo's plugin the plugin does the
- * work, elsewhere a service worker.
+ * Off until update.json names a site; with `live` there, each save of a developer is shown at once.
+ * In a native shell with Capgo's plugin the plugin does the work, elsewhere a service worker.
  */
 
 import { h } from "./lib/dom.js";
@@ -26,6 +26,7 @@ export async function startUpdates(line) {
     updater.on("rolled_back", ({ version }) => say(`Version ${version} did not work and was left.`));
     await updater.start();
     await updater.confirm();
+    if (settings.live) return await showSaves(updater, say);
     say("Looking for an update…");
     await update(updater, say);
   } catch (error) {
@@ -46,11 +47,20 @@ async function update(updater, say) {
   say(`${news} `, h("button", { type: "button", onclick: () => location.reload() }, "Restart"));
 }
 
-async function makeUpdater({ site, channel }) {
+/** For development: look every second, and load again what is new. */
+async function showSaves(updater, say) {
+  const { follow } = await load("follow.js");
+  const now = (error) => say(error ? explained(error) : "Following each save.");
+  now(null);
+  await follow(updater, { say: now });
+}
+
+async function makeUpdater({ site, channel, live }) {
   const plugin = globalThis.Capacitor?.Plugins?.CapacitorUpdater;
   const { createUpdater } = await load("manifestgen.js");
   const platform = plugin ? await onPhone(plugin) : await inBrowser();
   const root = await read("root.json", (answer) => answer.text());
+  if (live) platform.device.builtin = null; // 1.1.0-dev.1 comes before 1.1.0
   return createUpdater({ site: new URL(site, document.baseURI).href, channel, root, ...platform });
 }
 
