@@ -2,7 +2,7 @@
 
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,8 @@ from manifestgen.errors import Error, UsageError
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """Give a file that takes the place of `target` at the end, or is gone if anything fails.
 
-    Permissions are those of the file it replaces, else what the umask allows.
+    Permissions are those of the file it replaces, else what the umask allows; while it is written
+    nobody may read it who may not read that file.
 
     Raises:
         UsageError: the folder is not there.
@@ -24,15 +25,32 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     if not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent}", hint="make it first")
+    mode = _mode(target)
     try:
-        with temporary.open("x+b") as file:
+        with temporary.open("x+b") if mode is None else _guarded(temporary, mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
+        if mode is not None:
+            temporary.chmod(mode)  # what the umask took
         temporary.replace(target)
     except OSError as error:
         raise Error(f"cannot write {target}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode(target: Path) -> int | None:
+    """Return the permissions of a file, `None` if it is not there."""
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Error(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _guarded(path: Path, mode: int) -> BinaryIO:
+    """Make a file that nobody can open before its permissions are right."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, mode), "w+b")
