@@ -10,11 +10,12 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen.bundle.build import Build
+from manifestgen.bundle.chunks import chunks_of
 from manifestgen.bundle.pack import Packed, Progress, pack
 from manifestgen.bundle.replace import replacing
 from manifestgen.core import capgo, cipher
@@ -22,8 +23,6 @@ from manifestgen.core.cipher import KEY_BYTES, ContentKey
 from manifestgen.core.release import AES_BLOCK, V3, Wrapped
 from manifestgen.core.tree import Digest
 from manifestgen.errors import UsageError, VerificationError
-
-_CHUNK: Final = 1024 * 1024  # bytes read at a time
 
 
 def zip_name(app: str, version: str) -> str:
@@ -114,7 +113,7 @@ def _decrypt_zip(
     key = capgo.unwrap(public, wrapped)
     plain = hashlib.sha256()
     with _reading(source) as file, replacing(target) as out:
-        for chunk in cipher.decrypt(_chunks(file), key):
+        for chunk in cipher.decrypt(chunks_of(file), key):
             plain.update(chunk)
             out.write(chunk)
         digest = Digest(plain.hexdigest())
@@ -134,11 +133,6 @@ def _reading(source: Path) -> Iterator[BinaryIO]:
 
 
 def _digested(file: BinaryIO, digest: "hashlib._Hash") -> Iterable[bytes]:
-    for chunk in _chunks(file):
+    for chunk in chunks_of(file):
         digest.update(chunk)
-        yield chunk
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
         yield chunk

@@ -1,17 +1,14 @@
 """Fetch a payload from a store as its plain bytes, in a file."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
 
+from manifestgen.bundle.chunks import chunks_within
 from manifestgen.core.cipher import ContentKey, decrypt
 from manifestgen.core.release import Payload
 from manifestgen.errors import VerificationError
 from manifestgen.stores import Store
 from manifestgen.stores.names import blob_name
-
-_CHUNK: Final = 1024 * 1024  # bytes read at a time
 
 
 def fetch(store: Store, payload: Payload, key: ContentKey | None, path: Path) -> bool:
@@ -27,7 +24,7 @@ def fetch(store: Store, payload: Payload, key: ContentKey | None, path: Path) ->
         return False
     with source, path.open("w+b") as file:
         stored = hashlib.sha256()
-        for chunk in _chunks(source, payload.size):
+        for chunk in chunks_within(source, payload.size):
             stored.update(chunk)
             file.write(chunk)
         if stored.hexdigest() != payload.blob:
@@ -44,7 +41,7 @@ def _decrypt(path: Path, key: ContentKey, payload: Payload) -> None:
     path.replace(sealed)
     plain = hashlib.sha256()
     with sealed.open("rb") as source, path.open("wb") as file:
-        for chunk in decrypt(_chunks(source, payload.size), key):
+        for chunk in decrypt(chunks_within(source, payload.size), key):
             plain.update(chunk)
             file.write(chunk)
     sealed.unlink()
@@ -52,11 +49,3 @@ def _decrypt(path: Path, key: ContentKey, payload: Payload) -> None:
         raise VerificationError(
             f"blob {payload.blob[:12]} decrypts to other bytes than were signed", code="digest"
         )
-
-
-def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Give a file's chunks; a byte beyond `size` is the last one read, and spoils the digest."""
-    left = size + 1
-    while chunk := file.read(min(_CHUNK, left)):
-        left -= len(chunk)
-        yield chunk

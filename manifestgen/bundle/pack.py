@@ -25,6 +25,7 @@ import deflate
 
 from manifestgen.bundle.build import Build, BuildFile
 from manifestgen.bundle.cache import Cache, Stream
+from manifestgen.bundle.chunks import chunks_of
 from manifestgen.core.archive import Member, Method, write_archive
 from manifestgen.core.tree import Digest, File, Tree
 from manifestgen.errors import Error, StoreError
@@ -318,7 +319,7 @@ class _Packing:
         found = File(file.path, Digest(digest.hexdigest()), file.size)
         if recalled and recalled != found.sha256:
             raise changed(f"{self._build.folder}/{file.path}")
-        member = Member(file.path, crc, file.size, method, held.tell(), _chunks_of(held))
+        member = Member(file.path, crc, file.size, method, held.tell(), _whole(held))
         if self._cache is None or stored:
             return [_Ready(found, member, large=True, fresh=not stored)]
         return [_Ready(found, member, large=True, stream=_digest(held), fresh=recalled is None)]
@@ -394,16 +395,15 @@ def _memory(batch: list[BuildFile]) -> int:
 def _digest(held: IO[bytes]) -> Digest:
     held.seek(0)
     digest = hashlib.sha256()
-    while chunk := held.read(_CHUNK):
+    for chunk in chunks_of(held):
         digest.update(chunk)
     return Digest(digest.hexdigest())
 
 
-def _chunks_of(held: IO[bytes]) -> Iterator[bytes]:
+def _whole(held: IO[bytes]) -> Iterator[bytes]:
     """Give a temporary file's content, then give back its space."""
     held.seek(0)
-    while chunk := held.read(_CHUNK):
-        yield chunk
+    yield from chunks_of(held)
     held.close()
 
 

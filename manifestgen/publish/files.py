@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from manifestgen import bundle
+from manifestgen.bundle.chunks import chunks_of
 from manifestgen.core import capgo, cipher, files
 from manifestgen.core.cipher import ContentKey
 from manifestgen.core.files import Encoding, FileList, SingleFile
@@ -23,7 +24,6 @@ from manifestgen.stores import Store
 from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.names import blob_name
 
-_CHUNK: Final = 1024 * 1024  # bytes read at a time
 _WORKERS: Final = 4  # brotli and ciphers let go of the interpreter, and web servers take their time
 
 _Kind: TypeAlias = tuple[Digest, bool, bool]
@@ -187,12 +187,6 @@ def _checksum(wrapping: Wrapping, digest: Digest, before: bytes | None) -> bytes
 def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         yield from chunks_of(file)
-
-
-def chunks_of(file: BinaryIO) -> Iterator[bytes]:
-    """Give what is left of a file."""
-    while chunk := file.read(_CHUNK):
-        yield chunk
 
 
 def write(path: Path, chunks: Iterable[bytes]) -> tuple[Digest, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen import bundle
+from manifestgen.bundle.chunks import chunks_of
 from manifestgen.core import capgo, cipher
 from manifestgen.core.archive import tree_of
 from manifestgen.core.audience import EVERYONE, Audience
@@ -19,7 +20,7 @@ from manifestgen.core.release import V3, Payload, Release, Scheme, TreeRef, Wrap
 from manifestgen.core.tree import Digest, Tree
 from manifestgen.core.version import Version
 from manifestgen.errors import Error
-from manifestgen.publish.files import Listed, Wrapping, chunks_of, list_files, write
+from manifestgen.publish.files import Listed, Wrapping, list_files, write
 from manifestgen.stores import Store
 from manifestgen.stores.names import blob_name
 
