@@ -87,15 +87,7 @@ def _pause(
 
     Example: manifestgen channel pause
     """
-    from manifestgen.publish.channels import set_paused
-
-    settings = session.settings(site=site, channel=channel)
-    desk = _desk(session, settings, dry_run=dry_run)
-    before = desk.head(settings.channel)
-    done = set_paused(desk, settings.channel, paused=True)
-    will = "every device keeps what it runs"
-    undo = [f"channel resume{_where(settings)}"]
-    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
+    return _set_paused(session.settings(site=site, channel=channel), session, dry_run, paused=True)
 
 
 def _resume(
@@ -105,14 +97,19 @@ def _resume(
 
     Example: manifestgen channel resume
     """
+    return _set_paused(session.settings(site=site, channel=channel), session, dry_run, paused=False)
+
+
+def _set_paused(settings: "Settings", session: Session, dry_run: bool, *, paused: bool) -> Output:
     from manifestgen.publish.channels import set_paused
 
-    settings = session.settings(site=site, channel=channel)
     desk = _desk(session, settings, dry_run=dry_run)
     before = desk.head(settings.channel)
-    done = set_paused(desk, settings.channel, paused=False)
-    will = f"devices take updates again: {_offered(done, desk.now)}"
-    undo = [f"channel pause{_where(settings)}"]
+    done = set_paused(desk, settings.channel, paused=paused)
+    will = "every device keeps what it runs"
+    if not paused:
+        will = f"devices take updates again: {_offered(done, desk.now)}"
+    undo = [f"channel {'resume' if paused else 'pause'}{_where(settings)}"]
     return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 

@@ -59,9 +59,9 @@ def _explain(
 
     Example: manifestgen explain --device '{"id":"a1","platform":"ios","native":"3.1"}'
     """
+    from manifestgen.core.select import decide
     from manifestgen.publish import open_site
     from manifestgen.publish.channels import Desk
-    from manifestgen.publish.explain import explain
     from manifestgen.publish.explain import sample as take_sample
 
     settings = session.settings(site=site, channel=channel)
@@ -72,7 +72,7 @@ def _explain(
     )
     trusted = desk.head(settings.channel).trusted
     if sample is None:
-        return _decision(trusted, explain(trusted, one, memory, now))
+        return _decision(trusted, decide(trusted, one, memory, now))
     result = take_sample(trusted, sample, now, one)
     shares = [(str(version), count, count / sample) for version, count in result.versions]
     rows = [["version", "devices", "share"]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from manifestgen.core.keyring import TrustedManifest
-from manifestgen.core.select import Decision, Device, Install, Memory, decide
+from manifestgen.core.select import Device, Install, Memory, decide
 from manifestgen.core.version import Version
 
 
@@ -16,11 +16,6 @@ class Sample:
     devices: int
     versions: tuple[tuple[Version, int], ...]
     none: int
-
-
-def explain(trusted: TrustedManifest, device: Device, memory: Memory, now: datetime) -> Decision:
-    """Return what one device does, with the reason for every offer."""
-    return decide(trusted, device, memory, now)
 
 
 def sample(trusted: TrustedManifest, count: int, now: datetime, device: Device) -> Sample:
