@@ -1,7 +1,9 @@
 """What a press keeps in memory is what it would make afresh; what kills it does no lasting harm."""
 
 import io
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
@@ -18,10 +20,11 @@ from manifestgen.core.release import Scheme
 from manifestgen.device import Updater
 from manifestgen.errors import UsageError
 from manifestgen.publish.offers import pairs
-from manifestgen.stores import DirectoryStore
+from manifestgen.serve import Server
+from manifestgen.stores import DirectoryStore, open_store
 from manifestgen.stores.names import blob_name
 from manifestgen.verify import Anchor, Expected, verify
-from manifestgen.watch import Press, Workshop, open_workshop
+from manifestgen.watch import Press, WaitingSite, Workshop, open_workshop
 from manifestgen.watch.folder import Folder
 from manifestgen.watch.quick import QuickStore
 from manifestgen.watch.rolling import Rolling
@@ -110,10 +113,10 @@ def workshop(dist: Path) -> Iterator[Workshop]:
 class Phone:
     """A device that follows a development site."""
 
-    def __init__(self, shop: Workshop, folder: Path) -> None:
+    def __init__(self, shop: Workshop, folder: Path, url: str | None = None) -> None:
         settings = shop.settings
         self.updater = Updater(
-            DirectoryStore(shop.site),
+            open_store(url or shop.site),
             (settings.root_folder / "1.json").read_bytes(),
             folder,
             key=settings.capgo_public.read_bytes() if settings.scheme is Scheme.CAPGO else None,
@@ -165,6 +168,24 @@ def test_a_large_bundle_follows_when_all_is_still(dist: Path, tmp_path: Path) ->
         press.tidy()
         assert offered_bundle(press, shop) is True
         assert late.follows() == "bundle"
+
+
+def test_whoever_asks_for_a_bundle_that_is_to_follow_gets_it(dist: Path, tmp_path: Path) -> None:
+    (dist / "assets/large.js").write_bytes(Random(4).randbytes(9000))
+    asked = threading.Event()
+    with workshop(dist) as shop:
+        press = Press(shop, now=NOW, at_once=1000, hurry=asked.set)
+        press.publish(bundle.read_build(dist), now=NOW)
+        (dist / "assets/chunk-0.js").write_text("// another")
+        press.publish(bundle.read_build(dist), now=NOW)
+        site = WaitingSite(shop.site, press.wait_for, render=lambda _name, _host: None)
+        with Server(site) as server, ThreadPoolExecutor() as pool:
+            late = Phone(shop, tmp_path / "late", server.url)
+            way = pool.submit(late.follows)
+            assert asked.wait(30)
+            press.tidy(lambda: True)  # who waits comes before what there is to do
+            assert way.result(30) == "bundle"
+    assert tree(tmp_path / "late/current") == tree(dist)
 
 
 def offered_bundle(press: Press, shop: Workshop) -> bool:
