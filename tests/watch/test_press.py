@@ -219,7 +219,7 @@ class Dying(QuickStore):
             raise Killed
 
 
-@pytest.mark.parametrize("at_once", [0, 1_000_000])
+@pytest.mark.parametrize("at_once", [0, pytest.param(1_000_000, marks=pytest.mark.full)])
 def test_a_kill_anywhere_in_a_change_of_chapter(dist: Path, tmp_path: Path, at_once: int) -> None:
     (dist / "assets/large.js").write_bytes(Random(5).randbytes(9000))
     with workshop(dist) as shop:
