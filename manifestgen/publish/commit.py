@@ -18,7 +18,7 @@ from manifestgen.errors import ConflictError, UsageError, VerificationError
 from manifestgen.publish.site import Head, Site, Tip
 from manifestgen.publish.trust import high_water, raise_high_water
 from manifestgen.signers import Keys, Signer
-from manifestgen.signers.interface import sign
+from manifestgen.signers.interface import Remembering, sign
 from manifestgen.stores.names import history_name
 
 _TRIES = 20
@@ -48,6 +48,20 @@ def manifest_signers(site: Site, channel: str, keys: Keys) -> list[Signer]:
             hint=f"run `manifestgen keys add --role manifest --channel {channel}`",
         )
     return keys.require(role, f"the {channel} manifest")
+
+
+def rehearse(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -> Keys:
+    """Have signed what `commit` would sign now; return keys that remember the signatures.
+
+    Keys that are elsewhere may refuse, and then nothing was written yet.
+    """
+    remembering = [Remembering(signer) for signer in manifest_signers(site, channel, keys)]
+    mark = high_water(site.settings, channel)
+    tip = site.tip(channel, mark=mark)
+    manifest = plan(tip.head, _following(site, channel, tip, mark, now))
+    if manifest is not None:
+        sign(Envelope((), manifest.to_json()), Kind.MANIFEST, remembering)
+    return Keys(remembering)
 
 
 def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -> Committed:

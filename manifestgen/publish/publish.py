@@ -7,7 +7,7 @@ re-used or swept by the next.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from manifestgen.core.release import Release, Scheme
 from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, UsageError, VerificationError
-from manifestgen.publish.commit import commit, manifest_signers
+from manifestgen.publish.commit import commit, manifest_signers, rehearse
 from manifestgen.publish.keyfiles import capgo_public, check_installed
 from manifestgen.publish.offers import admits_everyone, on_top, pairs, versions
 from manifestgen.publish.patches import Patched, patches_for
@@ -32,9 +32,18 @@ from manifestgen.publish.pending import forget_pending, gather
 from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
 from manifestgen.publish.site import Head, Site
 from manifestgen.publish.trust import high_water, load_roots
-from manifestgen.signers import Ask, Keys, Signer, load_content_secret, load_signer, load_wrapper
+from manifestgen.signers import (
+    Ask,
+    Keys,
+    Signer,
+    is_elsewhere,
+    load_content_secret,
+    load_signer,
+    load_wrapper,
+)
 from manifestgen.stores import Store
 from manifestgen.stores.names import blob_name, history_name, release_name
+from manifestgen.stores.waiting import waiting
 
 FLOOR_DEPTH: Final = 3
 """A release's default floor is the channel's third-last release, itself counted."""
@@ -137,9 +146,12 @@ def publish(
     manifest_keys = load_keys(settings, settings.manifest_uris(request.channel), ask)
     manifest_signers(site, request.channel, manifest_keys)
     head = site.head(request.channel, mark=high_water(settings, request.channel))
+    uris = (*settings.release_uris(), *settings.manifest_uris(request.channel))
+    asked = any(map(is_elsewhere, uris))
     with (
         _meanwhile(pages.prepare),
         _sealed(site, request, head, ask, progress) as (sealed, sealing),
+        waiting(store) if asked else nullcontext() as unsure,
     ):
         existing = site.release(request.version)
         if existing:
@@ -154,12 +166,20 @@ def publish(
         planned = _Plan(_offer(request, envelope, release), release, known=existing is not None)
         patched = Patched()
         news = planned.is_news(head)  # what must be refused is refused before anything is written
-        site.publish_roots()
-        written = _store_bundle(store, release, sealed)
-        files_written = sealed.add_files_to(store, release)
+        if not unsure:
+            site.publish_roots()
+        blobs = unsure or store
+        written = _store_bundle(blobs, release, sealed)
+        files_written = sealed.add_files_to(blobs, release)
         if news:
-            patched = patches_for(site, head, release, public=sealing.public, tree=sealed.tree)
+            patched = patches_for(
+                replace(site, store=blobs), head, release, public=sealing.public, tree=sealed.tree
+            )
             planned = planned.with_patches(patched)
+        if unsure:  # all signatures first
+            manifest_keys = rehearse(site, request.channel, manifest_keys, now=now, plan=planned)
+            site.publish_roots()
+            unsure.write()
     if not existing:
         _store_release(site, release, envelope)
         if not dry_run:  # what others have signed is still needed

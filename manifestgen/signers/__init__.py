@@ -13,6 +13,7 @@ a signer is.
 
 from manifestgen.signers.interface import Ask, Keys, Signer
 from manifestgen.signers.load import (
+    is_elsewhere,
     load_capgo_public,
     load_content_secret,
     load_signer,
@@ -23,6 +24,7 @@ __all__ = [
     "Ask",
     "Keys",
     "Signer",
+    "is_elsewhere",
     "load_capgo_public",
     "load_content_secret",
     "load_signer",

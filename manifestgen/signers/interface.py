@@ -1,7 +1,7 @@
 """What a signer is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from manifestgen.core.capgo import Wrapper
@@ -70,6 +70,25 @@ class Keys:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """A signer that signs no message twice."""
+
+    signer: Signer
+    _made: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def public(self) -> PublicKey:
+        """The key that verifies what `sign` makes."""
+        return self.signer.public
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature that was made before, or have one made."""
+        if message not in self._made:
+            self._made[message] = self.signer.sign(message)
+        return self._made[message]
+
+
 def sign(envelope: Envelope, kind: Kind, signers: Sequence[Signer]) -> Envelope:
     """Add signatures to an envelope, each checked before it is believed."""
     message = envelope.message(kind)
@@ -91,4 +110,4 @@ def _hint(signers: Sequence[Signer]) -> str:
     return f"at hand are {have}: are they this project's?"
 
 
-__all__ = ["Ask", "Keys", "Signer", "TokenName", "Wrapper", "sign"]
+__all__ = ["Ask", "Keys", "Remembering", "Signer", "TokenName", "Wrapper", "sign"]

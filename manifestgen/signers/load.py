@@ -16,6 +16,11 @@ from manifestgen.signers.sources import read_public_source, read_source
 _HEX = re.compile(rb"[0-9a-f]{%d}" % (2 * SECRET_BYTES))
 
 
+def is_elsewhere(uri: str) -> bool:
+    """Tell whether a key stays where it is: then it may refuse, be locked, or take its time."""
+    return uri.startswith(("command:", "pkcs11:"))
+
+
 def load_signer(uri: str, *, folder: Path, ask: Ask) -> Signer:
     """Return the signer at `uri`, or raise `KeyUseError`.
 
@@ -55,7 +60,7 @@ def load_capgo_public(uri: str, *, folder: Path) -> RSAPublicKey:
 
 def load_content_secret(uri: str, *, folder: Path) -> bytes:
     """Return the 32 bytes from which bundle keys are derived, or raise `KeyUseError`."""
-    if uri.startswith(("command:", "pkcs11:")):
+    if is_elsewhere(uri):
         raise UsageError(
             f"the content secret cannot be in {uri.partition(':')[0]}: it has to be read",
             hint="keep it in a file, or set MANIFESTGEN_KEY_CONTENT to what a program prints",
