@@ -1,6 +1,6 @@
 """Pages for people, rendered from signed manifests; nothing here is ever signed or trusted.
 
-Importing Jinja and compiling a template takes a third of what publishing a small app does, so it
+Importing Jinja and compiling a template takes a seventh of what publishing a small app does, so it
 happens on first use, or in `prepare` while there is something to wait for.
 """
 
