@@ -43,6 +43,12 @@ def opened(context: BrowserContext, url: str) -> Page:
     return page
 
 
+def painted(page: Page) -> float:
+    """Return when the page as it is was first seen, by the clock: Playwright looks more rarely."""
+    paint = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+    return float(page.evaluate(f"performance.timeOrigin + ({paint})")) / 1000
+
+
 def status(page: Page, text: str) -> None:
     expect(page.locator("#update-status")).to_have_text(text, timeout=PATIENT)
 
@@ -74,10 +80,10 @@ def test_tabs_show_each_save(browser: Browser, tmp_path: Path) -> None:
     with serve(built) as server, tabs(browser) as context:
         page = opened(context, server.url)
         for number in range(5):
-            began = time.monotonic()
+            began = time.time()
             save(built, f"save {number}")
             shows(page, f"save {number}")
-            times.append(time.monotonic() - began)
+            times.append(painted(page) - began)
         print(f"from save to sight: {statistics.median(times):.2f} s")
         watch.says("is known to tab")
 
@@ -114,18 +120,20 @@ def test_a_tab_follows_every_edit_of_a_vite_project(app: Path, browser: Browser)
     with watching(dist) as watch, Server(Site(watch.workshop.site)) as site:
         wait_for(lambda: bool(watch.printed), seconds=60)
         make_live(app / "public", site.url, app)
+        count = len(watch.printed)
         edit("ready")
         wait_for(lambda: any("ready" in one.read_text() for one in dist.glob("assets/index-*.js")))
-        watch.settles()
+        # What is published is whole.
+        wait_for(lambda: len(watch.printed) > count and (dist / "update.json").exists())
         with serve(dist) as server, tabs(browser) as context:
             page = opened(context, server.url)
             for number in range(10):
-                began = time.monotonic()
+                began = time.time()
                 edit(f"edit {number}")
                 expect(page.locator("body")).to_have_attribute(
                     "data-mark", f"edit {number}", timeout=PATIENT
                 )
-                times.append(time.monotonic() - began)
+                times.append(painted(page) - began)
             # It is the release that runs, not what the app's own server has.
             offered = watch.offered()
             assert offered
