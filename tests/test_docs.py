@@ -21,14 +21,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools.softhsm import Token
+
 _ROOT = Path(__file__).resolve().parent.parent
 _PAGES = [
     path
     for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
-    if path.name not in {"story.md", "format.md"}
+    if path.name not in {"story.md", "format.md", "keys.md"}
 ]
 _FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(manifestgen [^`]+)`")
+_PROGRAM = "import sys; from manifestgen.cli import main; sys.exit(main())"
 _CDN = "https://cdn.example.com/app"
 
 
@@ -75,6 +78,59 @@ def test_every_command_of_a_page_works(page: Path, tmp_path: Path, served: str) 
         assert done.returncode == 0, f"{page.name}: {command}\n{done.stdout}{done.stderr}"
 
 
+_BLOCK = re.compile(r"^```(sh|bash|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_OP = """\
+#!/bin/sh -eu
+[ "$1 $2" = "read op://release/manifestgen/signing.pem" ]
+cat "$HOME/project/.manifestgen/keys/signing.pem"
+"""
+
+
+def test_the_page_of_keys_works(tmp_path: Path, softhsm_token: Token) -> None:
+    """Its blocks are run in order: programs are written, settings replaced, commands run."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    pytest.importorskip("pkcs11")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    _prepare(folder)
+    key = _run("manifestgen keys list --json", folder)
+    environ = _key_environment(tmp_path, softhsm_token)
+    page = (_ROOT / "docs/keys.md").read_text("utf-8")
+    page = page.replace("65cce0c4", json.loads(key.stdout)["keys"][0]["keyid"][:8])
+    page = page.replace("/usr/lib/softhsm/libsofthsm2.so", str(softhsm_token.module))
+    config = folder / "manifestgen.toml"
+    for kind, block in _BLOCK.findall(page):
+        if kind == "toml":
+            config.write_text(config.read_text().partition("[keys]")[0] + block)
+        elif kind == "bash":
+            (folder / block.splitlines()[1].split()[1]).write_text(block)
+        else:
+            shell = ["sh", "-eu", "-c", block]
+            done = subprocess.run(
+                shell, cwd=folder, env=environ, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+
+
+def _key_environment(home: Path, token: Token) -> dict[str, str]:
+    """Give a shell the command, a PIN, a passphrase, and what reads a secret in its manager."""
+    for name, text, mode in (
+        ("op", _OP, 0o755),
+        ("manifestgen", f'#!/bin/sh\nexec "{sys.executable}" -c "{_PROGRAM}" "$@"\n', 0o755),
+        ("token.pin", token.pin, 0o600),
+    ):
+        (home / name).write_text(text)
+        (home / name).chmod(mode)
+    paths = os.pathsep.join([str(home), os.environ["PATH"]])
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "PATH": paths,
+        "MANIFESTGEN_PASSPHRASE": "correct horse",
+    }
+
+
 def _prepare(folder: Path) -> None:
     """Make a project that has published two releases, the second under way."""
     (folder / "site").mkdir()
@@ -95,8 +151,7 @@ def _must(command: str, folder: Path) -> None:
 
 
 def _run(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    program = "import sys; from manifestgen.cli import main; sys.exit(main())"
-    arguments = [sys.executable, "-c", program, *shlex.split(command)[1:]]
+    arguments = [sys.executable, "-c", _PROGRAM, *shlex.split(command)[1:]]
     if shlex.split(command)[1] in {"serve", "watch"}:
         return _run_until_it_talks([*arguments, "--port", "0"], folder)
     return subprocess.run(

@@ -74,15 +74,20 @@ class Program:
     def run(self, operation: str, given: bytes = b"") -> bytes:
         """Return what the program prints, or raise `KeyUseError` with what it complains about."""
         seconds = _timeout()
-        running = self._started(operation)
+        # A person at a terminal may be asked for a PIN there, which takes the terminal's own
+        # process group; elsewhere a group of its own ends with whatever it has started.
+        alone = os.name == "posix" and not (sys.stdin and sys.stdin.isatty())
+        running = self._started(operation, alone=alone)
         out, err = _Output(running, running.stdout), _Output(running, running.stderr, keep=False)
         feeding = Thread(target=_feed, args=(running.stdin, given), daemon=True)
         deadline = monotonic() + seconds
+        in_time = False
         try:
             feeding.start()
             in_time = out.ended(deadline) and err.ended(deadline) and _exited(running, deadline)
         finally:
-            _end(running)
+            if not in_time:
+                _end(running, group=alone)
         if not in_time:
             raise KeyUseError(
                 f"{self.name} {operation} was not done after {seconds:g} s",
@@ -92,10 +97,7 @@ class Program:
             raise self._failed(operation, running.returncode, out, err)
         return bytes(out.data)
 
-    def _started(self, operation: str) -> "subprocess.Popen[bytes]":
-        # A person at a terminal may be asked for a PIN there, which takes the terminal's own
-        # process group; elsewhere a group of its own ends with whatever it has started.
-        alone = os.name == "posix" and not sys.stdin.isatty()
+    def _started(self, operation: str, *, alone: bool) -> "subprocess.Popen[bytes]":
         try:
             return subprocess.Popen(
                 [*self.words, operation],
@@ -173,14 +175,12 @@ def _exited(running: "subprocess.Popen[bytes]", deadline: float) -> bool:
     return True
 
 
-def _end(running: "subprocess.Popen[bytes]") -> None:
-    """End what still runs, and whatever it has started where that has a group of its own."""
-    if running.poll() is not None:
-        return
+def _end(running: "subprocess.Popen[bytes]", *, group: bool) -> None:
+    """End what still runs, and what it has started where that is a group of its own."""
     with suppress(OSError):
-        if os.name == "posix" and os.getpgid(running.pid) == running.pid:
+        if group:
             os.killpg(running.pid, signal.SIGKILL)
-        running.kill()
+    running.kill()
     running.wait()
 
 

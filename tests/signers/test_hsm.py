@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import pkcs11
 import pytest
 
 from manifestgen.core import capgo
@@ -22,6 +21,8 @@ from tests.publish.project import Project, changes, ended, fresh, process, snaps
 from tests.tools.softhsm import Token
 
 __all__ = ["fresh"]
+
+pkcs11 = pytest.importorskip("pkcs11")
 
 Make: TypeAlias = Callable[[str, Algorithm | None], str]
 _KINDS = pytest.mark.parametrize("algorithm", Algorithm)
