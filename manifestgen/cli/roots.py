@@ -68,23 +68,28 @@ def _list(session: Session) -> Output:
 
 def _export(
     session: Session,
-    key: KeyName,
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="How its id begins, see `manifestgen keys list`; or a private key's URI.",
+        ),
+    ],
 ) -> Output:
-    """Print a key's public half in PEM.
+    """Print a key's public half in PEM, to be carried to whoever may let it sign.
 
-    Example: manifestgen keys export 65cce0c4
+    Example: manifestgen keys export file:.manifestgen/keys/signing.pem
     """
     from cryptography.hazmat.primitives import serialization
 
-    from manifestgen.publish.roots import find_key
-    from manifestgen.publish.trust import load_roots
+    from manifestgen.publish.keyfiles import fingerprint
 
-    root = load_roots(session.settings()).keyring.root
-    keyid = find_key(root, key)
-    public = serialization.load_der_public_key(root.key_map()[keyid].spki)
+    found = _public_half(session, session.settings(), key)
+    public = serialization.load_der_public_key(found.spki)
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     pem = public.public_bytes(serialization.Encoding.PEM, form).decode()
-    return Output({"keyid": keyid, "pem": pem}, pem.rstrip())
+    session.say(f"{found.algorithm} {fingerprint(found.keyid)}")
+    return Output({"keyid": found.keyid, "pem": pem}, pem.rstrip())
 
 
 def _add(
@@ -329,9 +334,10 @@ def _key_from(
     from cryptography.hazmat.primitives import serialization
 
     from manifestgen.core.keys import PublicKey
+    from manifestgen.signers import is_elsewhere
 
     path = Path(source)
-    if not path.is_file():
+    if is_elsewhere(source) or not path.is_file():  # a command is too long for a file's name
         if ":" not in source and source != "stdin":
             raise UsageError(
                 f"there is no {source}",
@@ -350,6 +356,18 @@ def _key_from(
             f"{source} is no public key in PEM: {error}",
             hint="for a private key give its URI, such as file:keys/new.pem",
         ) from None
+
+
+def _public_half(session: Session, settings: "Settings", key: str) -> "PublicKey":
+    """Return a key by the beginning of its id, or the public half of one at hand by its URI."""
+    from manifestgen.publish.roots import find_key
+    from manifestgen.publish.trust import load_roots
+
+    if ":" in key or key == "stdin":
+        (signer,) = _signers(session, settings, [key])
+        return signer.public
+    root = load_roots(settings).keyring.root
+    return root.key_map()[find_key(root, key)]
 
 
 def _with_key(session: Session, settings: "Settings", uri: str, roles: Sequence[str]) -> "Settings":

@@ -5,8 +5,9 @@ gone without a trace if nobody calls `write`.
 """
 
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,10 +68,7 @@ class Waiting:
         if isinstance(source, bytes):
             path.write_bytes(source)
         else:
-            try:
-                path.hardlink_to(source)
-            except OSError:  # on another disk, or one without links
-                shutil.copyfile(source, path)
+            self._take(source, path)
         self._blobs[name] = path
         return True
 
@@ -94,3 +92,12 @@ class Waiting:
         """Remove an object; see `Store.delete`."""
         self._blobs.pop(name, None)
         self._base.delete(name)
+
+    def _take(self, source: Path, path: Path) -> None:
+        # Beside our folder lie others that the same store has lent, unless that is anybody's place.
+        lent = self._folder.parent
+        if source.is_relative_to(lent) and lent != Path(tempfile.gettempdir()):
+            with suppress(OSError):  # a disk without links
+                path.hardlink_to(source)
+                return
+        shutil.copyfile(source, path)

@@ -259,3 +259,9 @@ def test_a_program_that_goes_wrong_half_way_leaves_the_site_as_it_was(
     project.does(*command)
     project.does("verify")
     assert changes(before, served(project)) != []
+
+
+def test_a_long_command_is_no_file_name(project: Project) -> None:
+    command = f"command:false {'x' * 300}"
+    words = ("keys", "add", command, "--role", "manifest")
+    project.refuses(*words, code=4, error="false public ended with 1")
