@@ -193,6 +193,19 @@ def test_a_pin_is_needed_and_read_from_where_the_uri_says(
     load_signer(source, folder=tmp_path, ask=nobody)
 
 
+# The binding ends its search in a destructor, too, and cannot tell anybody that it failed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_session_that_breaks_is_an_error_once(make: Make, tmp_path: Path) -> None:
+    from manifestgen.signers import hsm
+
+    signer = load_signer(make("k", Algorithm.ED25519), folder=tmp_path, ask=right)
+    for login in hsm._logins.values():
+        login.session.close()  # as when a token is pulled out and put back
+    with pytest.raises(KeyUseError, match="token manifestgen refused to use k"):
+        signer.sign(b"message")
+    assert signer.public.verifies(signer.sign(b"message"), b"message")
+
+
 def test_a_pin_is_in_no_repr(make: Make, tmp_path: Path) -> None:
     uri = make("k", Algorithm.ED25519)
     signer = load_signer(uri, folder=tmp_path, ask=right)
