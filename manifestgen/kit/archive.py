@@ -23,6 +23,9 @@ END: Final = bytes(2 * BLOCK)
 MOST_BYTES: Final = 8**11 - 1
 """The largest file that a ustar header can name, far above any blob."""
 
+MOST_FILES: Final = 500_000
+"""Files of a kit: a reader holds all names at once."""
+
 _LONGEST: Final = 100  # characters of a name; ours are at most 94
 _CHUNK: Final = 1024 * 1024  # bytes read at a time
 _SIZE = re.compile(rb"[0-7]{11}\x00")
@@ -114,7 +117,7 @@ class Archive:
                 yield chunk
 
     def _outline(self) -> Iterator[Member]:
-        at, zeros = 0, 0
+        at, zeros, count = 0, 0, 0
         while True:
             # What fills up the last block and the next header lie side by side.
             found = self._at(at, zeros + BLOCK)
@@ -124,6 +127,9 @@ class Archive:
             if not any(block):
                 break
             member = _member(block, at)
+            count += 1
+            if count > MOST_FILES:
+                raise FormatError(f"the kit has more than {MOST_FILES:,} files", code="too_large")
             yield member
             at, zeros = at + member.size, padding(member.size)
         if any(self._at(at, BLOCK)):

@@ -16,6 +16,7 @@ from tests.bench import (
     check,
     client,
     growth,
+    kit,
     memory,
     patches,
     publish,
@@ -60,6 +61,10 @@ TABLES = {
     ),
     "client": Table(
         "how large the JavaScript client is", lambda _names, _rounds, _scratch: client.table()
+    ),
+    "kit": Table(
+        "export and import of kits of 1 GB and of 500 single files, beside cp and sha256sum",
+        lambda _names, rounds, scratch: kit.table(kit.LOADS, rounds, scratch),
     ),
     "watch": Table(
         "from a save to the manifest that offers it (also `--builds large`)",

@@ -14,6 +14,7 @@ from tests.bench import (
     check,
     client,
     growth,
+    kit,
     memory,
     patches,
     publish,
@@ -107,6 +108,11 @@ CASES = {
         lambda _: client.table(),
         ("core.js", "updater.js", "manifestgen.js", "all, minified"),
         smaller_by_gzip,
+    ),
+    "kit": Case(
+        lambda folder: kit.table([kit.Load(2, 100_000, 1)], 1, folder),
+        ("2",),
+        lambda row: number(row["export MiB"]) > 10 and number(row["import MiB"]) > 10,
     ),
     "watch": Case(lambda folder: watch.table(["swagger"], 2, folder), ("swagger",)),
 }

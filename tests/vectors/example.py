@@ -17,11 +17,15 @@ from manifestgen.core.manifest import Rollout
 from manifestgen.core.select import position
 from manifestgen.core.tree import File, Tree, sha256
 from manifestgen.core.version import Version
+from manifestgen.kit.contents import Contents, Span
+from manifestgen.kit.receipt import Reached, Receipt
 from tests.simulator import CHANNEL, Simulator, tree_digest
 from tests.vectors.decisions import patch
 from tests.vectors.values import capgo_release
 
 SIM = Simulator()
+KIT = Contents(SIM.app, 1, (Span("production", 41, 42),), files=6, size=63_616)
+
 _SLOT = re.compile(r"^(<!-- example: ([a-z-]+) -->\n```[a-z]+\n)(?:.*?\n)?^```$", re.DOTALL | re.M)
 
 
@@ -66,9 +70,22 @@ def examples() -> Mapping[str, str]:
         "root": SIM.root().decode(),
         "root-signed": _pretty(SIM.root_value.to_json()),
         "release-signed": _pretty(capgo_release("1.4.2").signed),
+        "kit": KIT.encode().decode(),
+        "receipt": _receipt().encode().decode().rstrip("\n"),
         "tree": tree.encode().decode(),
         "tree-digest": tree.digest(),
     }
+
+
+def _receipt() -> Receipt:
+    """Return what an import of the page's manifest could answer."""
+    return Receipt(
+        app=SIM.app,
+        root=1,
+        root_digest=sha256(SIM.root()),
+        channels=(Reached("production", 42, sha256(manifest())),),
+        blobs=frozenset({sha256(b"<!doctype html>")}),
+    )
 
 
 def fill(page: str) -> str:

@@ -67,7 +67,7 @@ def _codes_of_the_page() -> set[str]:
 
 class TestPage:
     def test_every_json_example_is_json(self) -> None:
-        assert len(BLOCKS) == 8
+        assert len(BLOCKS) == 10
         for block in BLOCKS:
             json.loads(block)
 
