@@ -136,14 +136,25 @@ def _import(
             receipt=target,
             dry_run=dry_run,
         )
-    if done.made:
-        session.say(f"set up {done.app}", *(f"  made {name}" for name in done.made), "")
+    session.say(*_founded(done, trust))
     session.say(*(f"note: {note}" for note in done.notes))
     if settings.base_url is None:
         session.say(
             "note: capgo.json was not written; stock Capgo plugins need `base_url` to be set"
         )
     return Output(_imported_data(done, target, dry_run), _imported_text(done, target, dry_run))
+
+
+def _founded(done: "Imported", trust: "Trust") -> list[str]:
+    """Say what a first import made, or a later one changes in who may sign what."""
+    from manifestgen.publish.roots import difference
+
+    if not done.made:
+        return []
+    if trust.chain is None:
+        return [f"set up {done.app}", *(f"  made {name}" for name in done.made), ""]
+    new = done.documents.chain.keyring.root
+    return [*difference(trust.chain.keyring.root, new), ""]
 
 
 def _trust(settings: "Settings", root: Path | None, fingerprint: str | None) -> "Trust":
