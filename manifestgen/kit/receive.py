@@ -11,7 +11,7 @@ again.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,6 +36,7 @@ from manifestgen.stores import Store
 from manifestgen.stores.names import BLOBS, blob_name, history_name
 
 _WORKERS: Final = 2  # digests and disks let go of the interpreter
+_WRITERS: Final = 8
 _TRIES: Final = 5
 
 _CONFIG: Final = """\
@@ -139,8 +140,7 @@ def check_blob(kit: Kit, blob: Digest, member: Member, target: Path | None = Non
             digest.update(chunk)
     else:
         with target.open("xb", buffering=0) as file:
-            for chunk in kit.archive.chunks(member):
-                digest.update(chunk)
+            for chunk in _digested(kit.archive.chunks(member), digest):
                 _write_all(file.write, chunk)
     if digest.hexdigest() != blob:
         raise VerificationError(
@@ -148,6 +148,15 @@ def check_blob(kit: Kit, blob: Digest, member: Member, target: Path | None = Non
             code="digest",
             hint="it was damaged on the way: copy it again from where it was exported",
         )
+
+
+def _digested(chunks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Give chunks, each digested while its reader is busy with it."""
+    with ThreadPoolExecutor(1, "digest") as pool:
+        for chunk in chunks:
+            digesting = pool.submit(digest.update, chunk)
+            yield chunk
+            digesting.result()
 
 
 def check_blobs(kit: Kit, targets: Mapping[Digest, Path]) -> None:
@@ -216,8 +225,7 @@ def _config_text(settings: Settings) -> str:
 
 
 def _write(site: Site, documents: Documents, plan: Plan, fresh: Mapping[Digest, Path]) -> None:
-    for blob, path in fresh.items():
-        site.store.add(blob_name(blob), path)
+    _add(site.store, fresh)
     _publish_roots(site)
     for name, data in plan.releases.items():
         _put(site.store, name, data)
@@ -225,6 +233,15 @@ def _write(site: Site, documents: Documents, plan: Plan, fresh: Mapping[Digest, 
         _write_history(site.store, change)
     for line in documents.lines:
         site.publish_head(Head(line.head, line.data))  # devices see it from here on
+
+
+def _add(store: Store, fresh: Mapping[Digest, Path]) -> None:
+    # Each waits for the disk more than once: side by side they wait together.
+    pool = ThreadPoolExecutor(_WRITERS, "add")
+    try:
+        list(pool.map(lambda blob: store.add(blob_name(blob), fresh[blob]), fresh))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _publish_roots(site: Site) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 from manifestgen.kit import Trust
 from manifestgen.stores import MemoryStore
 from tests.kit.conftest import Gap
-from tests.kit.sides import INSIDE_URL, URL, Side, contents, outside, project_trust, take
+from tests.kit.sides import (
+    INSIDE_URL,
+    URL,
+    Side,
+    contents,
+    outside,
+    project_trust,
+    rotates,
+    take,
+)
 
 DOCUMENTS = ("root", "releases", "production/history", "production/manifest.json")
 
@@ -170,3 +179,35 @@ def test_a_channel_of_ones_own_is_left_alone(gap: Gap) -> None:
     inside.does("device", "install", *options, "--root", root)
     assert inside.does("device", "status", "--state", state)["version"] == "1.1.0"
     inside.does("channel", "promote", "1.3.0", "--to", "plant")
+
+
+def test_keys_are_rotated_outside(gap: Gap) -> None:
+    """History is then signed by keys since revoked, and the kit brings the root that says so."""
+    rotates(gap.outside)
+    gap.outside.publishes("1.3.0")
+    kit = gap.outside.exports("rotated.kit", "--since", gap.receipt)
+    fresh = Side(gap.folder / "fresh")
+    full = gap.outside.exports("all.kit")
+    fresh.imports(full, "--fingerprint", gap.outside.fingerprint, "--base-url", INSIDE_URL)
+    said = gap.inside.imports(kit)
+    assert said["roots"] == [2]
+    for side in (gap.inside, fresh):
+        assert side.does("verify", "--base-url", INSIDE_URL)["problems"] == []
+        assert documents(side) == documents(gap.outside)
+        roots = sorted(path.name for path in (side.folder / ".manifestgen/root").iterdir())
+        assert roots == ["1.json", "2.json"]
+    assert device(gap.outside, gap.inside.site, gap.folder / "state") == "1.3.0"
+    error = "the kit ends at production 2, which devices refuse"
+    gap.inside.refuses("kit", "import", gap.first, code="signature", error=error)
+
+
+def test_a_channel_that_was_not_renewed_is_not_exported(gap: Gap) -> None:
+    gap.outside.publishes("1.3.0", "--channel", "beta")
+    rotates(gap.outside)
+    beta = gap.outside.site / "beta"
+    (beta / "history/000002.json").unlink()
+    shutil.copy(beta / "history/000001.json", beta / "manifest.json")
+    names = ("kit", "export", "--to", gap.folder / "x.kit")
+    error = "beta was signed only by keys since revoked, and no device takes it"
+    gap.outside.refuses(*names, code="signature", error=error)
+    assert gap.outside.does(*names, "--channel", "production")["written"]
