@@ -27,7 +27,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _PAGES = [
     path
     for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
-    if path.name not in {"story.md", "format.md", "keys.md"}
+    if path.name not in {"story.md", "air-gap.md", "ceremonies.md", "format.md", "keys.md"}
 ]
 _FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(manifestgen [^`]+)`")

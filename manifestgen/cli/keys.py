@@ -37,6 +37,8 @@ _LOSS = {
     "content": "lost, nothing breaks: builds that did not change are stored again",
 }
 
+_FURTHER = "signs nothing until `manifestgen keys add` or `keys rotate` lets it"
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -286,14 +288,19 @@ def _made_text(settings: "Settings", made: "KeySet", *, encrypted: bool) -> list
     lines = [table(rows)] if rows else []
     lines += _fingerprints(settings, made)
     if new:
+        loss = _LOSS | ({"signing": _FURTHER} if _has_root(settings) else {})
         lines += ["", "back up, where only you can read it:"]
-        lines += [f"  {file.path.name}: {_LOSS[file.kind]}" for file in new]
+        lines += [f"  {file.path.name}: {loss[file.kind]}" for file in new]
         lines += _passphrase_lines(new) if encrypted else []
     if not made.ignored:
         lines += ["", "git does not ignore that folder: add the keys to .gitignore"]
-    if not (settings.root_folder / "1.json").exists():
+    if not _has_root(settings):
         lines += ["", "next: manifestgen init"]
     return lines
+
+
+def _has_root(settings: "Settings") -> bool:
+    return (settings.root_folder / "1.json").exists()
 
 
 def _passphrase_lines(new: "list[KeyFile]") -> list[str]:

@@ -1,5 +1,6 @@
 """`init`: make a project, and say what to keep safe."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,13 +25,23 @@ def _init(
     base_url: Annotated[
         str | None, typer.Option("--base-url", metavar="URL", help="Where the site will be served.")
     ] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="FILE", help="Another person's public key; repeatable."),
+    ] = None,
+    threshold: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many of all must sign roots and releases.")
+    ] = 1,
 ) -> Output:
     """Make manifestgen.toml, keys and the first root; nothing that exists is touched.
+
+    With --threshold, root 1 waits for the others, who run `manifestgen keys sign`.
 
     Example: manifestgen init --app com.example.app --base-url https://cdn.example.com/app
     """
     from dataclasses import replace
 
+    from manifestgen.cli.roots import read_public
     from manifestgen.publish import init
 
     settings = session.settings(base_url=check_base_url(base_url) if base_url else None)
@@ -42,12 +53,29 @@ def _init(
                 f"this project is for {settings.app}", hint="change `app` in manifestgen.toml"
             )
         settings = replace(settings, app=app)
-    made = init(settings, now=session.now(), ask=session.ask, ci=session.ci)
-    if not made.files:
+    made = init(
+        settings,
+        now=session.now(),
+        ask=session.ask,
+        ci=session.ci,
+        others=[read_public(path) for path in others or ()],
+        threshold=threshold,
+    )
+    if not made.files and not made.waiting:
+        if others or threshold > 1:
+            raise UsageError(
+                f"{settings.app} has a root already",
+                hint="change it: `manifestgen keys add FILE --role root --threshold N`",
+            )
         return Output({"app": settings.app, "made": []}, f"{settings.app} is set up already")
-    text = [f"set up {settings.app}", *made_lines(made.files, made.secrets)]
-    text += ["", "next: manifestgen publish DIST", "      manifestgen verify"]
-    return Output({"app": settings.app, "made": list(made.files)}, "\n".join(text))
+    data: dict[str, object] = {"app": settings.app, "made": list(made.files)}
+    text = [f"set up {settings.app}", *made_lines(made.files, made.secrets), ""]
+    if made.waiting:
+        data["pending"] = str(made.waiting)
+        text.append(f"root 1 waits for the others: manifestgen keys sign {made.waiting}")
+    else:
+        text += ["next: manifestgen publish DIST", "      manifestgen verify"]
+    return Output(data, "\n".join(text))
 
 
 def made_lines(files: tuple[str, ...], secrets: tuple[str, ...]) -> list[str]:

@@ -277,11 +277,11 @@ def _sign_root(
     session: Session, settings: "Settings", file: Path, envelope: "Envelope", key: str | None
 ) -> Output:
     from manifestgen.core.root import Root
-    from manifestgen.publish.roots import difference, sign_pending
-    from manifestgen.publish.trust import load_roots
+    from manifestgen.publish.roots import chain_before, difference, first, sign_pending
 
-    old = load_roots(settings).keyring.root
-    lines = difference(old, Root.from_json(envelope.signed))
+    new = Root.from_json(envelope.signed)
+    chain = chain_before(settings, new)
+    lines = difference(chain.keyring.root, new) if chain else first(new)
     session.say(*lines, f"  document {envelope.digest()[:32]}")
     uris = (key,) if key else settings.root_keys
     return _told(
@@ -331,9 +331,6 @@ def _key_from(
     session: Session, settings: "Settings", source: str
 ) -> "tuple[PublicKey, Sequence[Signer]]":
     """Return a key from a public PEM file, or a private key from its URI with its signer."""
-    from cryptography.hazmat.primitives import serialization
-
-    from manifestgen.core.keys import PublicKey
     from manifestgen.signers import is_elsewhere
 
     path = Path(source)
@@ -345,15 +342,29 @@ def _key_from(
             )
         (signer,) = _signers(session, settings, [source])
         return signer.public, [signer]
+    return read_public(path), []
+
+
+def read_public(path: Path) -> "PublicKey":
+    """Read a public key in PEM, as `keys export` prints it."""
+    from cryptography.hazmat.primitives import serialization
+
+    from manifestgen.core.keys import PublicKey
+
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
         spki = key.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        return PublicKey.from_spki(spki), []
-    except (ValueError, FormatError) as error:
+        return PublicKey.from_spki(spki)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
         raise UsageError(
-            f"{source} is no public key in PEM: {error}",
+            f"cannot read {path}: {reason}", hint="`manifestgen keys export` prints a public key"
+        ) from None
+    except (ValueError, FormatError):
+        raise UsageError(
+            f"{path} is no public key in PEM",
             hint="for a private key give its URI, such as file:keys/new.pem",
         ) from None
 

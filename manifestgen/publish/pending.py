@@ -118,3 +118,8 @@ def forget_pending(settings: Settings, release: Release) -> None:
 def release_path(settings: Settings, version: Version) -> Path:
     """Return where a release waits."""
     return settings.state / "pending" / f"release-{version}.json"
+
+
+def root_path(settings: Settings, number: int) -> Path:
+    """Return where a root waits."""
+    return settings.state / "pending" / f"root-{number}.json"

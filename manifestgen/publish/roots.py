@@ -12,13 +12,13 @@ from typing import Final
 
 from manifestgen.config import Settings
 from manifestgen.core.envelope import Envelope, Kind
-from manifestgen.core.keyring import check_signatures
+from manifestgen.core.keyring import Keyring, check_signatures
 from manifestgen.core.keys import KeyId, PublicKey
 from manifestgen.core.root import ANY_CHANNEL, Delegation, Role, Root
 from manifestgen.errors import FormatError, KeyUseError, UsageError, VerificationError
 from manifestgen.publish.init import ROOT_LIFETIME
 from manifestgen.publish.keyfiles import fingerprint
-from manifestgen.publish.pending import check_gathered, keep_pending, read_pending
+from manifestgen.publish.pending import check_gathered, keep_pending, read_pending, root_path
 from manifestgen.publish.trust import RootChain, load_roots, save_root
 from manifestgen.signers import Signer
 from manifestgen.signers.interface import sign
@@ -113,7 +113,7 @@ def propose(
     new = replace(change(old), number=old.number + 1, issued=now, expires=now + ROOT_LIFETIME)
     _check(new)
     _check_no_return(chain, new)
-    path = _waiting(settings, new)
+    path = root_path(settings, new.number)
     envelope = Envelope((), new.to_json())
     if path.exists():
         envelope = read_pending(path)
@@ -135,11 +135,16 @@ def propose(
 
 
 def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> Proposed:
-    """Add signatures to a root that waits for them, in its file; accept it once they suffice."""
+    """Add signatures to a root that waits for them, in its file; accept it once they suffice.
+
+    Root 1 follows none: whoever holds one of its keys, and trusts no root yet, may sign it.
+    """
     envelope = read_pending(path)
     envelope.expect(Kind.ROOT)
-    chain = load_roots(settings)
     new = Root.from_json(envelope.signed)
+    chain = chain_before(settings, new)
+    if chain is None:
+        return _accept_or_keep(settings, None, path, _signed(path, envelope, new, signers))
     old = chain.keyring.root
     if new.number != old.number + 1:
         raise UsageError(
@@ -147,6 +152,25 @@ def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> P
             hint="bring the project's root chain up to date, or discard the file",
         )
     return _accept_or_keep(settings, chain, path, _signed(path, envelope, old, signers))
+
+
+def chain_before(settings: Settings, new: Root) -> RootChain | None:
+    """Return the project's chain, for a root to follow; `None` before a first root."""
+    if new.number == 1 and not (settings.root_folder / "1.json").exists():
+        return None
+    return load_roots(settings)
+
+
+def first(new: Root) -> list[str]:
+    """Say in lines what a first root says, for people to read before they sign."""
+    lines = [
+        f"root 1 of {new.app}, valid from {new.issued:%Y-%m-%d} until {new.expires:%Y-%m-%d}",
+        *(
+            f"  key {_short(key.keyid)} ({key.algorithm}), fingerprint {fingerprint(key.keyid)}"
+            for key in new.keys
+        ),
+    ]
+    return [*lines, *(f"  {name}: {_spelled(role)}" for name, role in _named_roles(new).items())]
 
 
 def difference(old: Root, new: Root) -> list[str]:
@@ -222,27 +246,27 @@ def _meets(envelope: Envelope, root: Root) -> bool:
     return _lacks(envelope, root) is None
 
 
-def _waiting(settings: Settings, root: Root) -> Path:
-    return settings.state / "pending" / f"root-{root.number}.json"
-
-
 def _accept_or_keep(
-    settings: Settings, chain: RootChain, path: Path, envelope: Envelope
+    settings: Settings, chain: RootChain | None, path: Path, envelope: Envelope
 ) -> Proposed:
-    old, new = chain.keyring.root, Root.from_json(envelope.signed)
+    new = Root.from_json(envelope.signed)
     lacking = tuple(
         f"root {signing.number} needs {signing.root.threshold} of"
         f" {', '.join(map(_short, signing.root.keys))}; {error}"
-        for signing in (old, new)
+        for signing in ((chain.keyring.root, new) if chain else (new,))
         if (error := _lacks(envelope, signing))
     )
     if lacking:
         keep_pending(path, envelope)
         return Proposed(new, envelope, path, lacking)
     document = envelope.encode()
-    chain.extended(document)  # what devices will check, before it is ours
+    # What devices will check, before it is ours.
+    if chain:
+        chain.extended(document)
+    else:
+        Keyring.trust(document)
     save_root(settings, new.number, document)
-    ours = _waiting(settings, new)
+    ours = root_path(settings, new.number)
     if path.resolve() != ours.resolve():
         keep_pending(path, envelope)  # for those who sent it: it is whole now
     ours.unlink(missing_ok=True)
