@@ -179,10 +179,11 @@ def _verified_blobs(
     kit: Kit, plan: Plan, store: Store, *, dry_run: bool
 ) -> Iterator[Mapping[Digest, Path]]:
     """Lend the blobs that the site lacks, as files in scratch, all of the kit's found right."""
-    if dry_run or not plan.blobs:
+    if dry_run:
         check_blobs(kit, {})
         yield {}
         return
+    # Taken even if nothing is missing: it sweeps up behind an import that was killed.
     with store.scratch() as folder:
         targets = {blob: folder / blob for blob in plan.blobs}
         check_blobs(kit, targets)
