@@ -66,6 +66,7 @@ class Settings:
     content_key: str = DEFAULT_CONTENT_KEY
     delta: bool = False
     checksum: str = V3
+    single_publisher: bool = False
 
     @property
     def state(self) -> Path:
@@ -206,6 +207,7 @@ class _Table:
                 "scheme",
                 "patches",
                 "keep",
+                "single_publisher",
                 "channels",
                 "keys",
                 "capgo",
@@ -234,6 +236,7 @@ class _Table:
             content_key=keys._uri("content", DEFAULT_CONTENT_KEY),
             delta=capgo._flag("delta"),
             checksum=capgo._one_of("checksum", [V3, V2]),
+            single_publisher=self._flag("single_publisher"),
         )
 
     def _app(self, folder: Path) -> str:

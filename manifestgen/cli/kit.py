@@ -212,7 +212,10 @@ def _store(settings: "Settings") -> "Store":
             f"{settings.site} can only be read", hint="import into a folder and copy it there"
         )
     remote = "://" in settings.site
-    return open_store(settings.site if remote else settings.folder / settings.site)
+    return open_store(
+        settings.site if remote else settings.folder / settings.site,
+        single_publisher=settings.single_publisher,
+    )
 
 
 def _check_target(to: Path, settings: "Settings") -> None:

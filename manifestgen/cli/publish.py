@@ -114,8 +114,8 @@ def _publish(
         settings = replace(settings, exists=True)
     # A root made just now has signed nothing yet, so there is no live site to continue.
     live = replace(settings, base_url=None) if made.files else settings
-    store = open_site(live, dry_run=dry_run)
     with session.progress("packing", _size(source)) as progress:
+        store = open_site(live, dry_run=dry_run, progress=progress.sent if progress else None)
         done = publish(
             settings,
             request,

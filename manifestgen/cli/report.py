@@ -24,12 +24,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
 from manifestgen.config import Settings, check_base_url, check_channel, find, load
 from manifestgen.errors import Error, KeyUseError, StoreError, UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 Config: TypeAlias = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Use this manifestgen.toml.")
@@ -40,6 +43,10 @@ Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Say m
 
 Site: TypeAlias = Annotated[
     str | None, typer.Option("--site", metavar="DIR|URL", help="The site, if not the configured.")
+]
+SinglePublisher: TypeAlias = Annotated[
+    bool,
+    typer.Option("--single-publisher", help="Nobody else publishes to this bucket meanwhile."),
 ]
 ChannelName: TypeAlias = Annotated[
     str | None, typer.Option("--channel", metavar="C", help="The channel, if not the configured.")
@@ -75,6 +82,7 @@ class Session:
     config: Path | None = None
     json: bool = False
     quiet: bool = False
+    single_publisher: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     @property
@@ -97,6 +105,8 @@ class Session:
             found = replace(found, site=site if "://" in site else str(Path(site).absolute()))
         if channel:
             found = replace(found, channel=check_channel(channel, "--channel"))
+        if self.single_publisher:
+            found = replace(found, single_publisher=True)
         if base_url:
             found = replace(found, base_url=check_base_url(base_url, "--base-url"))
         return found
@@ -137,9 +147,10 @@ class Session:
                 print(line, file=sys.stderr)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None] | None]:
+    def progress(self, what: str, total: int) -> Iterator["Bars | None"]:
         """Show a bar on stderr while bytes go by; only for a person at a terminal."""
-        if self.quiet or self.json or not sys.stderr.isatty():
+        unwanted = self.quiet or self.json or self.environ.get("MANIFESTGEN_NO_PROGRESS")
+        if unwanted or not sys.stderr.isatty():
             yield None
             return
         from rich.console import Console
@@ -147,8 +158,26 @@ class Session:
 
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda count: bar.update(task, advance=count)
+            yield Bars(bar, bar.add_task(what, total=total))
+
+
+class Bars:
+    """A bar that is told of bytes by being called; and one for what is sent, if anything is."""
+
+    def __init__(self, bars: "Progress", task: "TaskID") -> None:
+        self._bars = bars
+        self._task = task
+        self._sending: TaskID | None = None
+
+    def __call__(self, count: int) -> None:
+        """Count bytes as done."""
+        self._bars.update(self._task, advance=count)
+
+    def sent(self, done: int, known: int) -> None:
+        """Show how much was sent, of how much is known so far."""
+        if self._sending is None:
+            self._sending = self._bars.add_task("uploading", total=known)
+        self._bars.update(self._sending, completed=done, total=known)
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Output]], None]:
@@ -160,9 +189,15 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
     def register(function: Callable[..., Output]) -> None:
         @functools.wraps(function)
         def run(
-            *args: Any, config: Config, json: Json, quiet: Quiet, verbose: Verbose, **rest: Any
+            *args: Any,
+            config: Config,
+            json: Json,
+            quiet: Quiet,
+            verbose: Verbose,
+            single_publisher: SinglePublisher = False,
+            **rest: Any,
         ) -> None:
-            session = Session(config, json, quiet or json)
+            session = Session(config, json, quiet or json, single_publisher)
             _log(verbose=verbose)
             try:
                 output = function(session, *args, **rest)
@@ -175,6 +210,8 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
                 raise typer.Exit(output.exit_code)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        if any(one.name == "site" for one in own):
+            own.append(_option("single_publisher", SinglePublisher, default=False))
         run.__signature__ = inspect.Signature([*own, *_COMMON])  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in (*own, *_COMMON)}
         app.command(name)(run)

@@ -21,6 +21,7 @@ from manifestgen.core.release import Payload, Release, Wrapped
 from manifestgen.core.tree import Digest, File, Tree, sha256
 from manifestgen.errors import Error, VerificationError
 from manifestgen.stores import Store
+from manifestgen.stores.batch import add_all
 from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.names import blob_name
 
@@ -46,9 +47,9 @@ class Listed:
 
     def add_to(self, store: Store) -> int:
         """Store the blobs, then the list that names them; return how many were not there."""
-        added = [store.add(blob_name(blob), path) for blob, path in self.fresh.items()]
+        added = add_all(store, {blob_name(blob): path for blob, path in self.fresh.items()})
         store.add(blob_name(self.payload.blob), self.data)
-        return sum(added)
+        return added
 
 
 @dataclass(frozen=True, slots=True)

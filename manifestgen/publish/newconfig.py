@@ -14,7 +14,7 @@ channel = "{channel}"
 scheme = "{scheme}"                 # "none" leaves bundles readable to whoever hosts them
 patches = 3                      # made from how many earlier releases
 keep = 5                         # releases a channel keeps when pruned
-
+{single}
 [channels.{channel}]
 expires = "30d"                  # devices take nothing new after this; `manifestgen refresh` renews
 
@@ -23,6 +23,9 @@ root = {root}
 capgo = {capgo}
 content = "file:.manifestgen/keys/content.key"
 """
+_SINGLE: Final = (
+    "single_publisher = true          # `site` ignores conditions; nobody else publishes\n"
+)
 _NO_URL: Final = '# base_url = "https://cdn.example.com/app"   # needed for the stock Capgo plugin'
 
 
@@ -40,6 +43,7 @@ def new_config(settings: Settings) -> str:
         base_url=url,
         channel=settings.channel,
         scheme=settings.scheme.value,
+        single=_SINGLE if settings.single_publisher else "",
         root=_kept(settings.root_keys[0], DEFAULT_ROOT_KEYS[0]),
         capgo=_kept(settings.capgo_key, DEFAULT_CAPGO_KEY),
     )

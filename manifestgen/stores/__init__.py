@@ -28,7 +28,7 @@ def open_store(
     location: str | Path,
     *,
     single_publisher: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Store:
     """Open the store at a folder or an address; nothing is read or made yet.
 
@@ -56,7 +56,7 @@ def open_store(
 
 
 def _open_bucket(
-    location: str, *, single_publisher: bool, progress: Callable[[int], None] | None
+    location: str, *, single_publisher: bool, progress: Callable[[int, int], None] | None
 ) -> "S3Store":
     try:
         from manifestgen.stores.s3 import S3Store

@@ -25,7 +25,8 @@ import io
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -57,6 +58,7 @@ PROBE: Final = ".manifestgen-probe"
 _PROBED: Final = b"manifestgen tries on this object whether the store honours conditions\n"
 _STALE: Final = '"00000000000000000000000000000000"'  # no bytes of ours have this MD5
 _CHUNK: Final = 1024 * 1024
+_AT_ONCE: Final = 16  # blobs: most of each is waiting for the service
 
 _log = logging.getLogger(__name__)
 
@@ -87,20 +89,17 @@ class Patience:
 class S3Store:
     """A site in a bucket, below a prefix; threads may share it.
 
-    `progress` is told the bytes of blobs as they are sent. With `single_publisher` a store that
-    ignores conditions is looked at before each write instead, which is safe for one publisher at a
-    time only.
+    `progress` is told how many bytes of blobs were sent, and of how many known so far. With
+    `single_publisher` a store that ignores conditions is looked at before each write instead, which
+    is safe for one publisher at a time only.
     """
-
-    at_once: Final = 16
-    """Blobs that are worth adding at a time: most of each is waiting for the service."""
 
     def __init__(
         self,
         location: str,
         *,
         single_publisher: bool = False,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
         access: Access | None = None,
         patience: Patience | None = None,
     ) -> None:
@@ -115,6 +114,8 @@ class S3Store:
         self._writer = self._client(0, self._patience.upload)
         self._honours: bool | None = None
         self._probing = Lock()
+        self._counting = Lock()
+        self._sent = self._known = 0
 
     @property
     def location(self) -> str:
@@ -174,14 +175,19 @@ class S3Store:
 
     def add(self, name: str, source: Path | bytes) -> bool:
         """Write a content-addressed object; see `Store.add`."""
-        check_name(name)
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        if size > self._patience.part:
-            return self._add_large(name, source, size)
-        data = source if isinstance(source, bytes) else source.read_bytes()
-        added = self._add_small(name, data)
-        self._tell(size)
-        return added
+        return self.add_all({name: source}) == 1
+
+    def add_all(self, sources: Mapping[str, Path | bytes]) -> int:
+        """Add blobs many at a time; see `Batching`."""
+        sizes = {check_name(name): _size_of(source) for name, source in sources.items()}
+        self.check_conditions()
+        self._tell(0, sum(sizes.values()))
+        pool = ThreadPoolExecutor(min(_AT_ONCE, max(1, len(sizes))), "upload")
+        try:
+            return sum(pool.map(self._add, sources, sources.values(), sizes.values()))
+        finally:
+            # After an error or an interruption what is in the queue is not begun.
+            pool.shutdown(cancel_futures=True)
 
     def create(self, name: str, data: bytes) -> None:
         """Write an object that must not exist yet; see `Store.create`."""
@@ -268,6 +274,13 @@ class S3Store:
 
     # Blobs
 
+    def _add(self, name: str, source: Path | bytes, size: int) -> bool:
+        if size > self._patience.part:
+            return self._add_large(name, source, size)
+        added = self._add_small(name, source if isinstance(source, bytes) else source.read_bytes())
+        self._tell(size)
+        return added
+
     def _add_small(self, name: str, data: bytes) -> bool:
         # Asking first would make two requests of one, for what as a rule is not there.
         if self._put(name, data, None):
@@ -278,7 +291,6 @@ class S3Store:
         return True
 
     def _add_large(self, name: str, source: Path | bytes, size: int) -> bool:
-        self.check_conditions()
         if self.size(name) == size:
             self._tell(size)
             return False
@@ -299,9 +311,12 @@ class S3Store:
             yield chunk
             self._tell(len(chunk))
 
-    def _tell(self, size: int) -> None:
-        if self._progress:
-            self._progress(size)
+    def _tell(self, sent: int, known: int = 0) -> None:
+        with self._counting:
+            self._sent += sent
+            self._known += known
+            if self._progress:
+                self._progress(self._sent, self._known)
 
     # Requests
 
@@ -413,6 +428,10 @@ class _Download(io.RawIOBase):
         target[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
+
+
+def _size_of(source: Path | bytes) -> int:
+    return len(source) if isinstance(source, bytes) else source.stat().st_size
 
 
 @contextmanager

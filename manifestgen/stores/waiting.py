@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from manifestgen.stores.batch import add_all
 from manifestgen.stores.interface import SMALL, Entry, Store, Stored, tag_of
 
 
@@ -35,9 +36,8 @@ class Waiting:
         return self._base.location
 
     def write(self) -> None:
-        """Write what waits, in the order in which it came."""
-        for name, path in self._blobs.items():
-            self._base.add(name, path)
+        """Write what waits."""
+        add_all(self._base, self._blobs)
         self._blobs.clear()
 
     def get(self, name: str, *, limit: int = SMALL) -> Stored | None:
