@@ -20,6 +20,7 @@ BODY: Final = 64 * 1024
 """Bytes that a POST may carry; as nginx is told."""
 
 _HIDDEN = re.compile(r"/\.(?!well-known/)")
+_STOCK = re.compile(r"[a-z0-9][a-z0-9-]*/capgo(?:-[a-z0-9]+)?\.json", re.ASCII)
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _WHOLE = 256 * 1024  # files up to here are read at once and named by their digest
 _FLAGS = (
@@ -123,7 +124,7 @@ class Site:
                 raise _Status(404)
             if request.method == "OPTIONS":
                 return Answer(204, _PREFLIGHT, name=name)
-            if request.method not in {"GET", "HEAD", "POST"}:
+            if request.method not in _methods(name):
                 raise _Status(403)
             return self._found(self._open(name, request), request)
         except _Status as refusal:
@@ -172,6 +173,11 @@ class Site:
         listing = name.endswith(f"/{INDEX}") or name == INDEX
         folder = os.path.dirname(f"{self._root}/{name}")  # noqa: PTH120 - strings throughout
         raise _Status(403 if listing and os.path.isdir(folder) else 404)  # noqa: PTH112
+
+
+def _methods(name: str) -> set[str]:
+    """Return how a file may be asked for: by POST only what the stock Capgo plugin asks for."""
+    return {"GET", "HEAD", "POST"} if _STOCK.fullmatch(name) else {"GET", "HEAD"}
 
 
 def name_of(target: str) -> str:

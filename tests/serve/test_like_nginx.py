@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from manifestgen.serve import Server, Site
-from tests.e2e.test_nginx import (
+from tests.e2e.test_servers import (
     Served,
+    shop,
     test_a_missing_file_may_be_asked_for_again_by_any_origin,
     test_apps_from_other_origins_may_ask,
     test_blobs_are_bytes_for_ever,
@@ -20,10 +21,10 @@ from tests.e2e.test_nginx import (
     test_what_is_not_there_yet_is_not_missing_for_ever,
     test_what_never_changes_stays_so_when_asked_again,
 )
-from tests.publish.project import copy_project, ended, process
 from tests.tools.nginx import Nginx
 
 __all__ = [
+    "shop",
     "test_a_missing_file_may_be_asked_for_again_by_any_origin",
     "test_apps_from_other_origins_may_ask",
     "test_blobs_are_bytes_for_ever",
@@ -39,14 +40,9 @@ __all__ = [
 
 
 @pytest.fixture(scope="module")
-def served(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(shop: Path) -> Iterator[Served]:
     """Serve a project that has published 1.0.0 and 1.1.0."""
-    folder = copy_project(published, tmp_path_factory.mktemp("serve") / "shop")
-    url = {"MANIFESTGEN_BASE_URL": "https://cdn.example.com/app"}
-    assert ended(process(folder, "publish", "dist2", env=url)).code == 0
-    (folder / "site/.well-known").mkdir()
-    (folder / "site/.well-known/assetlinks.json").write_text("[]")
-    blob = next((folder / "site/blobs").rglob("*.bin"))
-    with Server(Site(folder / "site")) as server:
-        place = Nginx(server.url, folder)
-        yield Served(folder, place, f"/{blob.relative_to(folder / 'site').as_posix()}")
+    blob = next((shop / "site/blobs").rglob("*.bin"))
+    with Server(Site(shop / "site")) as server:
+        place = Nginx(server.url, shop)
+        yield Served(shop, place, f"/{blob.relative_to(shop / 'site').as_posix()}")

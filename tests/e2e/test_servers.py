@@ -1,9 +1,13 @@
-"""A site behind real nginx, configured by nothing but what `server nginx` prints."""
+"""A site behind real web servers, configured by nothing but what `server` prints.
+
+One table of requests for all of them: what is right for devices does not depend on the server.
+"""
 
 import hashlib
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,17 +15,21 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.publish.project import SAMPLE, Project, copy_project, ended, process
-from tests.tools import builds
-from tests.tools.nginx import Nginx, StartNginx, serve
+from tests.tools import builds, caddy, nginx
+from tests.tools.nginx import StartNginx
 
 FOREVER = "public, max-age=31536000, immutable"
 ASK = "no-cache"
 JSON = "application/json"
+# Servers may put it as they like.
+REFUSED = {403, 405}
+UNLISTED = {403, 404}
+OUTSIDE = {400, 404}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What nginx answered."""
+    """What the server answered."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,10 +38,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A published project, and the nginx in front of its site."""
+    """A published project, and the server in front of its site."""
 
     folder: Path
-    nginx: Nginx
+    server: nginx.Nginx | caddy.Caddy
     blob: str
 
     @property
@@ -45,7 +53,7 @@ class Served:
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Answer:
         """Send one request, following nothing."""
-        address = urlsplit(self.nginx.url)
+        address = urlsplit(self.server.url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
         try:
             connection.request(method, path, body or None, dict(headers or {}))
@@ -57,18 +65,32 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Serve a project that has published 1.0.0 and 1.1.0."""
-    folder = copy_project(published, tmp_path_factory.mktemp("nginx") / "shop")
-    url = {"MANIFESTGEN_BASE_URL": "https://cdn.example.com/app"}
+def shop(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a project that has published 1.0.0 and 1.1.0."""
+    folder = copy_project(published, tmp_path_factory.mktemp("servers") / "shop")
+    url = {"MANIFESTGEN_BASE_URL": "https://cdn.example.com"}
     assert ended(process(folder, "publish", "dist2", env=url)).code == 0
-    config = ended(process(folder, "server", "nginx"))
-    assert config.code == 0
     (folder / "site/.well-known").mkdir()
-    (folder / "site/.well-known/assetlinks.json").write_text("[]")
-    blob = next((folder / "site/blobs").rglob("*.bin"))
-    with serve(folder / "site", config.out) as nginx:
-        yield Served(folder, nginx, f"/{blob.relative_to(folder / 'site').as_posix()}")
+    for name in (".well-known/assetlinks.json", ".manifestgen-lock", "production/.hidden"):
+        (folder / "site" / name).write_text("[]")
+    (folder / "site/.well-known/.hidden").write_text("[]")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def served(request: pytest.FixtureRequest, shop: Path) -> Iterator[Served]:
+    """Serve that project with each server."""
+    config = ended(process(shop, "server", request.param))
+    assert config.code == 0
+    blob = next((shop / "site/blobs").rglob("*.bin"))
+    with running(request.param, shop / "site", config.out) as server:
+        yield Served(shop, server, f"/{blob.relative_to(shop / 'site').as_posix()}")
+
+
+def running(
+    kind: str, site: Path, config: str
+) -> AbstractContextManager[nginx.Nginx | caddy.Caddy]:
+    return nginx.serve(site, config) if kind == "nginx" else caddy.serve(config)
 
 
 FILES = {
@@ -116,37 +138,45 @@ def test_the_front_page_is_the_status_page(served: Served) -> None:
     assert answer.headers["cache-control"] == ASK
 
 
-REQUESTS: dict[str, tuple[str, str, dict[str, str], int]] = {
-    "the stock plugin's question": (
-        *("POST", "/production/capgo.json"),
-        *({"Content-Type": "application/json"}, 200),
-    ),
-    "its question with a stale ETag": (
-        *("POST", "/production/capgo.json"),
-        *({"If-None-Match": '"stale"'}, 200),
-    ),
-    "PUT": ("PUT", "/production/manifest.json", {}, 403),
-    "DELETE": ("DELETE", "/production/manifest.json", {}, 403),
-    "PROPFIND": ("PROPFIND", "/", {}, 403),
-    "the lock": ("GET", "/.manifestgen-lock", {}, 404),
-    "unfinished files": ("GET", "/.manifestgen-tmp/x", {}, 404),
-    "hidden files anywhere": ("GET", "/production/.hidden", {}, 404),
-    "a hidden file by POST": ("POST", "/.manifestgen-lock", {}, 404),
-    "what phones look for": ("GET", "/.well-known/assetlinks.json", {}, 200),
-    "no such file": ("GET", "/production/nothing.json", {}, 404),
-    "no such file by POST": ("POST", "/production/nothing.json", {}, 404),
-    "no such channel": ("GET", "/nightly/manifest.json", {}, 404),
-    "a listing": ("GET", "/releases/", {}, 403),
-    "a way out": ("GET", "/../manifestgen.toml", {}, 400),
-    "a way out, encoded": ("GET", "/%2e%2e/manifestgen.toml", {}, 400),
+REQUESTS: dict[str, tuple[str, str, set[int]]] = {
+    "the stock plugin's question": ("POST", "/production/capgo.json", {200}),
+    "its question to no channel": ("POST", "/nightly/capgo.json", {404}),
+    "POST of anything else": ("POST", "/production/manifest.json", REFUSED),
+    "POST of a page": ("POST", "/", REFUSED),
+    "POST in history": ("POST", "/production/history/000001.json", REFUSED),
+    "PUT": ("PUT", "/production/manifest.json", REFUSED),
+    "PUT of the stock answer": ("PUT", "/production/capgo.json", REFUSED),
+    "PUT of something new": ("PUT", "/production/new.json", REFUSED),
+    "DELETE": ("DELETE", "/production/manifest.json", REFUSED),
+    "PATCH": ("PATCH", "/root.json", REFUSED),
+    "PROPFIND": ("PROPFIND", "/", REFUSED),
+    "MKCOL": ("MKCOL", "/new", REFUSED),
+    "the lock": ("GET", "/.manifestgen-lock", {404}),
+    "the lock, encoded": ("GET", "/%2emanifestgen-lock", {404}),
+    "the lock, behind two slashes": ("GET", "//.manifestgen-lock", {404}),
+    "unfinished files": ("GET", "/.manifestgen-tmp/x", {404}),
+    "hidden files anywhere": ("GET", "/production/.hidden", {404}),
+    "hidden files among what phones look for": ("GET", "/.well-known/.hidden", {404}),
+    "a hidden file by POST": ("POST", "/.manifestgen-lock", {404}),
+    "what phones look for": ("GET", "/.well-known/assetlinks.json", {200}),
+    "no such file": ("GET", "/production/nothing.json", {404}),
+    "no such channel": ("GET", "/nightly/manifest.json", {404}),
+    "a listing": ("GET", "/releases/", UNLISTED),
+    "a listing of blobs": ("GET", "/blobs/", UNLISTED),
+    "a way out": ("GET", "/../manifestgen.toml", OUTSIDE),
+    "a way out, encoded": ("GET", "/%2e%2e/manifestgen.toml", OUTSIDE),
 }
 
 
 @pytest.mark.parametrize("case", REQUESTS)
 def test_requests_are_answered(served: Served, case: str) -> None:
-    method, path, headers, status = REQUESTS[case]
-    body = b'{"version_name":"builtin"}' if method in {"POST", "PUT"} else b""
-    assert served.ask(method, path, headers, body).status == status
+    method, path, statuses = REQUESTS[case]
+    body = b'{"version_name":"builtin"}' if method in {"POST", "PUT", "PATCH"} else b""
+    answer = served.ask(method, path, {"Content-Type": JSON} if body else {}, body)
+    assert answer.status in statuses
+    assert not (served.site / "production/new.json").exists()
+    assert not (served.site / "new").exists()
+    assert (served.site / "production/manifest.json").exists()
 
 
 def test_a_missing_file_may_be_asked_for_again_by_any_origin(served: Served) -> None:
@@ -168,6 +198,11 @@ def test_the_stock_plugin_is_answered_by_post(served: Served) -> None:
     assert answer.body == (served.site / "production/capgo.json").read_bytes()
     assert json.loads(answer.body)["version"] == "1.1.0"
     check_headers(answer, ASK, JSON)
+    stale = served.ask("POST", "/production/capgo.json", {"If-None-Match": '"stale"'}, body)
+    assert (stale.status, stale.body) == (200, answer.body)
+    # The plugin asks unconditionally; a proxy that adds the header gets a whole answer or none.
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert served.ask("POST", "/production/capgo.json", known, body).status in {200, 304}
 
 
 @pytest.mark.parametrize("path", ["/production/manifest.json", "/production/capgo.json"])
@@ -176,9 +211,6 @@ def test_what_has_not_changed_is_not_sent_again(served: Served, path: str) -> No
     answer = served.ask("GET", path, {"If-None-Match": tag})
     assert (answer.status, answer.body, answer.headers["cache-control"]) == (304, b"", ASK)
     assert answer.headers["access-control-allow-origin"] == "*"
-    posted = served.ask("POST", path, {"If-None-Match": tag}, b"{}")
-    # The plugin asks unconditionally; a proxy that adds the header gets a whole answer or none.
-    assert posted.status in {200, 304}
 
 
 def test_what_never_changes_stays_so_when_asked_again(served: Served) -> None:
@@ -218,13 +250,14 @@ def test_apps_from_other_origins_may_ask(served: Served) -> None:
     assert answer.headers["access-control-allow-headers"]
 
 
-def test_nginx_has_nothing_to_complain_about(served: Served) -> None:
-    assert "[warn]" not in served.nginx.errors()
-    assert "[emerg]" not in served.nginx.errors()
+def test_the_server_has_nothing_to_complain_about(served: Served) -> None:
+    said = served.server.errors()
+    assert not any(word in said for word in ("[warn]", "[emerg]", '"level":"error"'))
+    assert "Caddyfile input is not formatted" not in said
 
 
 @pytest.mark.parametrize("name", ['quo"te', "back\\slash", "dol$lar", "spa ce", "semi;colon", "ü"])
-def test_a_site_of_any_name_is_served(
+def test_nginx_serves_a_site_of_any_name(
     project: Project, name: str, tmp_path: Path, start_nginx: StartNginx
 ) -> None:
     site = project.site.rename(project.folder / name)
@@ -232,9 +265,39 @@ def test_a_site_of_any_name_is_served(
     [root] = [line.strip() for line in text.splitlines() if line.strip().startswith("root ")]
     # Out of the fixture's sight, which would put a root of its own here.
     (tmp_path / "root.conf").write_text(root)
-    nginx = start_nginx(tmp_path, text.replace(root, f"include {tmp_path}/root.conf;"))
-    served = Served(project.folder, nginx, "")
+    server = start_nginx(tmp_path, text.replace(root, f"include {tmp_path}/root.conf;"))
+    served = Served(project.folder, server, "")
     assert served.ask("GET", "/root.json").body == (site / "root.json").read_bytes()
+
+
+def test_caddy_serves_a_site_of_any_name(project: Project) -> None:
+    # One folder with them all: starting Caddy takes a while.
+    site = project.site.rename(project.folder / 'quo"te back\\slash dol$lar semi;colon # ü [x] *')
+    with caddy.serve(project.does("server", "caddy", "--site", site).out) as server:
+        served = Served(project.folder, server, "")
+        assert served.ask("GET", "/root.json").body == (site / "root.json").read_bytes()
+        assert served.ask("GET", "/.manifestgen-lock").status == 404
+
+
+@pytest.mark.parametrize("name", ["a{b}", "{$HOME}", "back`quote"])
+def test_what_a_caddyfile_cannot_say_is_refused(project: Project, name: str) -> None:
+    project.site.rename(project.folder / name)
+    said = ("server", "caddy", "--site", project.folder / name)
+    project.refuses(*said, code=2, error="cannot be written into a Caddyfile")
+
+
+@pytest.mark.parametrize("kind", ["nginx", "caddy"])
+def test_only_a_folder_can_be_served(project: Project, kind: str) -> None:
+    said = ("server", kind, "--site", "s3://bucket/app")
+    project.refuses(*said, code=2, error="s3://bucket/app is no folder that a web server could")
+
+
+def test_a_base_url_with_a_path_is_pointed_out(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert project.does("server", "caddy").err == ""
+    monkeypatch.setenv("MANIFESTGEN_BASE_URL", "https://cdn.example.com/app")
+    assert "base_url is https://cdn.example.com/app" in project.does("server", "nginx").err
 
 
 def test_the_configuration_names_the_site(project: Project) -> None:
@@ -242,6 +305,9 @@ def test_the_configuration_names_the_site(project: Project) -> None:
     assert f'root "{project.site}";' in said.out
     assert "listen 8443 ssl;" in said.out
     assert "server_name updates.example.com;" in said.out
+    said = project.does("server", "caddy", "--name", "updates.example.com")
+    assert f"root * `{project.site}`" in said.out
+    assert "\nupdates.example.com {\n" in said.out
 
 
 # Verified and installed over HTTP
