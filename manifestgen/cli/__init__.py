@@ -38,6 +38,7 @@ _FILES = {
     "kit": "kit",
     "serve": "serve",
     "server": "server",
+    "site": "site",
     "client": "client",
 }
 

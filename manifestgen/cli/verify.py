@@ -53,7 +53,7 @@ def _verify(
 
     settings = session.settings(site=site, channel=channel, base_url=base_url)
     now = _time(at) if at is not None else session.now()
-    anchor = _anchor(settings, root)
+    anchor = trusted_anchor(settings, root)
     expected = Expected(
         channels=(channel,) if channel else (),
         possible=tuple(dict.fromkeys([settings.channel, *settings.channels])),
@@ -82,7 +82,8 @@ def _store(settings: "Settings") -> "Store":
     return open_store(settings.site if remote else settings.folder / settings.site)
 
 
-def _anchor(settings: "Settings", root: Path | None) -> "Anchor":
+def trusted_anchor(settings: "Settings", root: Path | None) -> "Anchor":
+    """Return what the user trusts: a named root, else the project's own chain."""
     from manifestgen.publish.trust import load_roots
     from manifestgen.verify import Anchor
 

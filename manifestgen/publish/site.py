@@ -37,6 +37,7 @@ from manifestgen.stores.names import (
 )
 
 LOOK_BACK = 200  # manifests of history read for earlier releases: refreshes lie between them
+SHOWN = 16  # channels that the status page is about
 _GAP = 64  # sequences that may lie unused between two manifests
 _TRIES = 5
 
@@ -116,17 +117,23 @@ class Site:
 
     def channels(self) -> list[str]:
         """Return the channels that have a manifest, or had one: history is never deleted."""
+        return [name for name in self._candidates() if self._is_there(name)]
+
+    def _candidates(self) -> list[str]:
+        """Return what may be a channel: what is configured, and the folders that are there."""
         named = {name for entry in self.chain.keyring.root.manifest for name in entry.channels}
         known = {*named, *self.settings.channels, self.settings.channel, *self.store.folders()}
-        return sorted(
-            name
-            for name in known
-            if is_channel(name)
-            and any(
-                self.store.size(one) is not None
-                for one in (manifest_name(name), history_name(name, 1))
-            )
-        )
+        return sorted(name for name in known if is_channel(name))
+
+    def _is_there(self, channel: str) -> bool:
+        names = manifest_name(channel), history_name(channel, 1)
+        return any(self.store.size(name) is not None for name in names)
+
+    def check(self, channel: str) -> None:
+        """Raise `VerificationError` if what a channel shows is not this project's."""
+        stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
+        if stored:
+            self._verified(stored.data, channel)
 
     def release(self, version: Version) -> tuple[Envelope, Release] | None:
         """Return a release of this site, verified, or `None` if there is none."""
@@ -195,7 +202,7 @@ class Site:
                     code="root",
                     hint="is this another project's site? Check `site` in manifestgen.toml",
                 )
-        self._put(ROOT, self.chain.newest)
+        self._put(ROOT, lambda: self.chain.newest)
 
     def _check_no_newer_root(self) -> None:
         following = root_name(len(self.chain.documents) + 1)
@@ -229,16 +236,30 @@ class Site:
 
     def _render(self, head: Head) -> None:
         """Write what is derived from a manifest: for stock plugins, and for people."""
-        channel = head.manifest.channel
         for name, answer in self.capgo_answers(head.trusted).items():
-            self._put(name, stock.encode(answer))
-        manifests = [head.trusted]
-        for other in self.channels():
-            stored = self.store.get(manifest_name(other), limit=LIMITS.manifest_bytes)
-            if stored and other != channel:
-                manifests.append(self._verified(stored.data, other).trusted)
-        manifests.sort(key=lambda trusted: trusted.manifest.channel)
-        self._put(INDEX, pages.index(self.chain.keyring.root, manifests).encode())
+            self._put(name, partial(stock.encode, answer))
+        self._put(INDEX, partial(self._page, head))
+
+    def _page(self, head: Head) -> bytes:
+        """Render the status page, from so many manifests at most as `SHOWN` says.
+
+        What a publish costs must not depend on how many channels there are.
+        """
+        manifests = {}
+        for channel in self._shown():
+            stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
+            if stored:
+                same = stored.data == head.data
+                one = head if same else self._verified(stored.data, channel)
+                manifests[channel] = one.trusted
+        ordered = [manifests[channel] for channel in sorted(manifests)]
+        return pages.index(self.chain.keyring.root, ordered).encode()
+
+    def _shown(self) -> list[str]:
+        """Return the channels for the status page: those that are configured come first."""
+        known = self._candidates()
+        configured = {self.settings.channel, *self.settings.channels}
+        return sorted(known, key=lambda name: (name not in configured, name))[:SHOWN]
 
     def capgo_answers(self, trusted: TrustedManifest) -> dict[str, stock.Response]:
         """Return `capgo*.json` by name; none without a `base_url`.
@@ -375,10 +396,14 @@ class Site:
         except VerificationError as error:
             raise _refused(name, error) from None
 
-    def _put(self, name: str, data: bytes) -> None:
-        """Write a mutable file that follows from others, unless it is right already."""
+    def _put(self, name: str, make: Callable[[], bytes]) -> None:
+        """Write a mutable file that follows from others, unless it is right already.
+
+        It is made again when others wrote meanwhile: they may have changed what it follows from.
+        """
         for _ in range(_TRIES):
             stored = self.store.get(name)
+            data = make()
             if stored and stored.data == data:
                 return
             try:

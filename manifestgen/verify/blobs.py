@@ -2,7 +2,7 @@
 
 Each is streamed once: digested, decrypted with the public key alone into a temporary file, and
 from there read as a device reads it. Nothing is parsed before the digest of the stored bytes has
-been found right. Two at a time, because digests and ciphers let go of the interpreter.
+been found right. Several at a time: see `stores.parallel`.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from manifestgen.core.tree import Digest
 from manifestgen.errors import Error, VerificationError
 from manifestgen.stores.interface import Store
 from manifestgen.stores.names import blob_name
+from manifestgen.stores.parallel import in_turn, workers
 
 _CHUNK: Final = 1024 * 1024  # bytes read at a time
-_WORKERS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,9 @@ def patch_jobs(manifests: Iterable[TrustedManifest], *, needed: bool) -> Iterato
 
 
 def check_blobs(store: Store, jobs: Sequence[Job], public: RSAPublicKey | None) -> list[Checked]:
-    """Do all jobs, in any order; results come in the order of the jobs."""
-    pool = ThreadPoolExecutor(_WORKERS)
-    try:
-        return list(pool.map(lambda job: check_blob(store, job, public), jobs))
-    finally:
-        # After an error or an interruption the jobs in the queue are not begun.
-        pool.shutdown(cancel_futures=True)
+    """Do all jobs, several at a time; results come in the order of the jobs."""
+    with ThreadPoolExecutor(workers(store), "blobs") as pool:
+        return list(in_turn(pool, lambda job: check_blob(store, job, public), jobs))
 
 
 def check_blob(store: Store, job: Job, public: RSAPublicKey | None) -> Checked:

@@ -6,27 +6,28 @@ ones read that. Everything else is passed on. What was not read to its end is no
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from manifestgen.core.tree import sha256
 from manifestgen.errors import Error
-from manifestgen.stores.interface import SMALL, Entry, Store, Stored, tag_of, too_large
+from manifestgen.stores.interface import SMALL, Store, Stored, tag_of, too_large
+from manifestgen.stores.passing import Passing
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-class Once:
+class Once(Passing):
     """A store whose kept objects are fetched once; any number of threads may read.
 
     `folder` is there for as long as this is used, and removed by whoever made it.
     """
 
     def __init__(self, store: Store, folder: Path) -> None:
-        self._store = store
+        super().__init__(store)
         self._folder = folder
         self._locks: dict[str, Lock] = {}
         self._kept: dict[str, Path | None] = {}
@@ -36,21 +37,16 @@ class Once:
         for name in names:
             self._locks.setdefault(name, Lock())
 
-    @property
-    def location(self) -> str:
-        """The store's."""
-        return self._store.location
-
     def open(self, name: str) -> BinaryIO | None:
         """Open an object, from the temporary file if it was read before."""
         if name not in self._locks:
-            return self._store.open(name)
+            return self.store.open(name)
         with ExitStack() as held:
             held.enter_context(self._locks[name])  # until the first reader is done
             if name in self._kept:
                 path = self._kept[name]
                 return path.open("rb") if path else None
-            source = self._store.open(name)
+            source = self.store.open(name)
             if source is None:
                 self._kept[name] = None
                 return None
@@ -66,7 +62,7 @@ class Once:
     def get(self, name: str, *, limit: int = SMALL) -> Stored | None:
         """Read an object whole; see `open`."""
         if name not in self._locks:
-            return self._store.get(name, limit=limit)
+            return self.store.get(name, limit=limit)
         file = self.open(name)
         if file is None:
             return None
@@ -76,38 +72,6 @@ class Once:
                 raise too_large(name, limit)
             file.read(1)  # so that its end was seen
         return Stored(data, tag_of(data))
-
-    def size(self, name: str) -> int | None:
-        """Ask the store."""
-        return self._store.size(name)
-
-    def scratch(self) -> AbstractContextManager[Path]:
-        """Ask the store."""
-        return self._store.scratch()
-
-    def add(self, name: str, source: Path | bytes) -> bool:
-        """Ask the store."""
-        return self._store.add(name, source)
-
-    def create(self, name: str, data: bytes) -> None:
-        """Ask the store."""
-        self._store.create(name, data)
-
-    def replace(self, name: str, data: bytes, *, tag: str | None) -> None:
-        """Ask the store."""
-        self._store.replace(name, data, tag=tag)
-
-    def names(self, prefix: str = "") -> Iterator[Entry]:
-        """Ask the store."""
-        return self._store.names(prefix)
-
-    def folders(self) -> list[str]:
-        """Ask the store."""
-        return self._store.folders()
-
-    def delete(self, name: str) -> None:
-        """Ask the store."""
-        self._store.delete(name)
 
 
 class _Copying(io.RawIOBase):

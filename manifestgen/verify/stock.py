@@ -46,7 +46,7 @@ def _check(
 ) -> None:
     wanted = stock.encode(answer)
     if base_url is None and "url" in answer:
-        base = _base(data, answer["url"].removeprefix(_UNKNOWN))
+        base = base_of(data, answer["url"].removeprefix(_UNKNOWN))
         if base is not None:
             wanted = wanted.replace(_UNKNOWN.encode(), _spelt(base))
             audit.note(name, f"points to {base}; whether that is right is not known here")
@@ -59,7 +59,7 @@ def _spelt(base: str) -> bytes:
     return json.dumps(base).encode()[1:-1]
 
 
-def _base(data: bytes, path: str) -> str | None:
+def base_of(data: bytes, path: str) -> str | None:
     """Return where a file says the site is, if it then names the right blob."""
     try:
         found = json.loads(data)

@@ -59,6 +59,15 @@ class Expected:
 _NOTHING = Expected()
 
 
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What is signed in a site, as far as it verifies."""
+
+    roots: Roots
+    lines: tuple[Line, ...]
+    releases: Releases
+
+
 def verify(store: Store, anchor: Anchor, *, now: datetime, expected: Expected = _NOTHING) -> Report:
     """Check everything about a site at a time; nothing is written.
 
@@ -72,19 +81,33 @@ def verify(store: Store, anchor: Anchor, *, now: datetime, expected: Expected = 
 
 
 def _verify(audit: Audit, once: Once, anchor: Anchor, now: datetime, expected: Expected) -> Report:
+    found = check_documents(audit, anchor, now, expected)
+    once.keep(_read_again(found.lines, found.releases))
+    damaged = _check_blobs(audit, once, found, expected.capgo)
+    _try_patches(audit, found.lines, found.releases, expected.capgo, damaged)
+    for line in found.lines:
+        check_stock(audit, line.head, expected.base_url)
+    note_leftovers(audit)
+    return audit.report()
+
+
+def check_documents(audit: Audit, anchor: Anchor, now: datetime, expected: Expected) -> Documents:
+    """Check all that is signed; what is wrong with it is told to the audit.
+
+    Raises:
+        UsageError: nothing is published there.
+    """
     _check_published(audit, expected)
     roots = check_roots(audit, anchor, now)
     channels = _channels(audit, roots, expected)
     found = [check_channel(audit, roots, channel, now) for channel in channels]
-    lines = [line for line in found if line is not None]
-    releases = check_releases(audit, roots, lines)
-    once.keep(_read_again(lines, releases))
-    damaged = _check_blobs(audit, once, lines, releases, expected.capgo)
-    _try_patches(audit, lines, releases, expected.capgo, damaged)
-    for line in lines:
-        check_stock(audit, line.head, expected.base_url)
-    note_leftovers(audit)
-    return audit.report()
+    lines = tuple(line for line in found if line is not None)
+    return Documents(roots, lines, check_releases(audit, roots, lines))
+
+
+def blob_jobs(audit: Audit, found: Documents) -> list[Job]:
+    """List every blob that a document names once, those that devices need first."""
+    return [*_jobs(found.lines, found.releases), *_single_jobs(audit, found.releases)]
 
 
 def _channels(audit: Audit, roots: Roots, expected: Expected) -> list[str]:
@@ -127,14 +150,10 @@ def _check_published(audit: Audit, expected: Expected) -> None:
 
 
 def _check_blobs(
-    audit: Audit,
-    once: Once,
-    lines: Sequence[Line],
-    releases: Releases,
-    public: RSAPublicKey | None,
+    audit: Audit, once: Once, found: Documents, public: RSAPublicKey | None
 ) -> set[str]:
     """Check every blob; return the names of those that are not what they should be."""
-    jobs = [*_jobs(lines, releases), *_single_jobs(audit, releases)]
+    jobs = blob_jobs(audit, found)
     named = {job.blob for job in jobs}
     jobs += [Job(digest) for digest in unnamed_blobs(audit, named)]
     jobs_of = Counter(blob_name(job.blob) for job in jobs)
@@ -172,7 +191,6 @@ def _try_patches(
 
 
 def _jobs(lines: Sequence[Line], releases: Releases) -> list[Job]:
-    """List every blob that a document names once, those that devices need first."""
     heads = [line.head for line in lines]
     past = [trusted for line in lines for trusted in line.past]
     every = [

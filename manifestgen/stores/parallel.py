@@ -1,0 +1,40 @@
+"""How much to do at a time: as much as a store gains from, and no more than memory allows."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from manifestgen.stores.interface import Store
+
+LOCAL: Final = 2
+"""Digests and ciphers let go of the interpreter; more threads would wait for the disk."""
+REMOTE: Final = 8
+"""Servers take their time for each answer; urllib3 keeps ten connections."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def workers(store: Store) -> int:
+    """Return how many threads reading or writing a store keeps busy."""
+    return REMOTE if "://" in store.location else LOCAL
+
+
+def in_turn(pool: ThreadPoolExecutor, work: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
+    """Give the results in the order of the jobs, of which only a few are begun ahead.
+
+    `map` of a pool would queue them all: of a million single files, a gigabyte of them. After an
+    error no further one is begun.
+    """
+    ahead: deque[Future[R]] = deque()
+    try:
+        for job in jobs:
+            ahead.append(pool.submit(work, job))
+            if len(ahead) >= 4 * REMOTE:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for future in ahead:
+            future.cancel()
