@@ -18,10 +18,11 @@ def test_the_status_page_lists_channels_and_offers(project: Project) -> None:
     project.publishes("dist2", "--rollout", "12.5%", "--platform", "ios")
     project.publishes("dist2", "--channel", "beta")
     text = page(project)
-    assert re.findall(r"<h2>(.*?)</h2>", text) == ["beta", "production"]
+    assert re.findall(r'<h2 id="channel-.*?">(.*?)</h2>', text) == ["beta", "production"]
     assert text.count('href="releases/1.1.0.json"') == 2
-    assert "12.5 %, ios" in text
-    assert "100 %" in text
+    assert '<span class="chip">12.5 % of devices</span> <span class="chip">ios</span>' in text
+    assert '<span class="chip">100 % of the rest</span></p>' in text
+    assert '<span class="chip">100 % of devices</span> <span class="chip">ios</span>' in text
     assert 'href="production/manifest.json">2</a>' in text
     assert "Root 1 is valid until" in text
 
@@ -30,6 +31,7 @@ def test_notes_never_become_markup(project: Project) -> None:
     project.publishes("dist2", "--notes", '<script>alert(1)</script> & "more"')
     text = page(project)
     assert "<script>" not in text
+    assert text.count("<script") == 1  # the page's own
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in text
 
 
@@ -38,7 +40,7 @@ def test_what_was_withdrawn_and_paused_is_said(project: Project) -> None:
     project.does("channel", "withdraw", "1.1.0")
     project.does("channel", "pause")
     text = page(project)
-    assert "<strong>paused</strong>" in text
+    assert '<strong class="chip warn">paused</strong>' in text
     assert "Withdrawn: 1.1.0" in text
 
 
