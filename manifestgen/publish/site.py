@@ -253,7 +253,9 @@ class Site:
                 one = head if same else self._verified(stored.data, channel)
                 manifests[channel] = one.trusted
         ordered = [manifests[channel] for channel in sorted(manifests)]
-        return pages.index(self.chain.keyring.root, ordered).encode()
+        chain = zip(self.chain.keyrings, self.chain.documents, strict=True)
+        roots = [pages.RootFile(keyring.root, sha256(data)) for keyring, data in chain]
+        return pages.index(roots, ordered).encode()
 
     def _shown(self) -> list[str]:
         """Return the channels for the status page: those that are configured come first."""
