@@ -27,7 +27,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 _PAGES = [
     path
     for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
-    if path.name not in {"story.md", "air-gap.md", "ceremonies.md", "format.md", "keys.md"}
+    if path.name
+    not in {"story.md", "air-gap.md", "ceremonies.md", "format.md", "keys.md", "migrating.md"}
 ]
 _FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(manifestgen [^`]+)`")
@@ -111,6 +112,77 @@ def test_the_page_of_keys_works(tmp_path: Path, softhsm_token: Token) -> None:
                 shell, cwd=folder, env=environ, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+
+
+# What stands in for Capgo's command line, which `tests/test_capgo_interop.py` runs for real.
+_NPX = """\
+#!/bin/sh -eu
+case $1 in @capgo/cli@*) shift; exec manifestgen "$@" ;; esac
+exit 1
+"""
+_JQ = """\
+#!/usr/bin/env python3
+import json, sys
+print(json.load(open(sys.argv[3]))[sys.argv[2].removeprefix(".")])
+"""
+
+
+def test_the_page_of_migrating_works(tmp_path: Path, served: str) -> None:
+    """An app of Capgo's is taken over with its key, and goes on from there."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    page = (_ROOT / "docs/migrating.md").read_text("utf-8").replace(_CDN, served)
+    public = _capgo_app(tmp_path)
+    refused = _run("manifestgen init", tmp_path)
+    assert refused.returncode == 4
+    assert f"chmod 600 {tmp_path}/.capgo_key_v2" in refused.stderr
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    _write_programs(programs, {"npx": _NPX, "jq": _JQ})
+    environ = {**os.environ, "PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}
+    for block in re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        if "1.5.2" in block:
+            _build(tmp_path / "dist", "1.5.2")
+        shell = ["sh", "-eu", "-c", block]
+        done = subprocess.run(
+            shell, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+    assert (tmp_path / ".manifestgen/capgo.pub.pem").read_text().strip() == public.strip()
+    text = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    for number, command in enumerate(commands(text)):
+        if command.startswith("manifestgen publish"):
+            _build(tmp_path / "dist", f"1.6.{number}")
+        if tested := re.search(r"promote (\S+) --to production", command):
+            _build(tmp_path / "dist", tested[1])
+            _must("manifestgen publish dist --channel staging", tmp_path)
+        done = _run(command, tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def _capgo_app(folder: Path) -> str:
+    """Make an app as Capgo's command line leaves it; return the public key it carries."""
+    key, public = folder / ".capgo_key_v2", folder / ".capgo_key_v2.pub"
+    for arguments in (
+        ["genrsa", "-traditional", "-out", str(key), "2048"],
+        ["rsa", "-in", str(key), "-RSAPublicKey_out", "-out", str(public)],
+    ):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+    key.chmod(0o644)
+    updater = {"autoUpdate": True, "publicKey": public.read_text()}
+    config = {"appId": "com.example.app", "plugins": {"CapacitorUpdater": updater}}
+    (folder / "capacitor.config.json").write_text(json.dumps(config))
+    shutil.copytree(_ROOT / "sample_site" / "v1", folder / "dist")
+    (folder / "site").mkdir()
+    _build(folder / "dist", "1.5.0")
+    return public.read_text()
+
+
+def _write_programs(folder: Path, programs: dict[str, str]) -> None:
+    own = f'#!/bin/sh\nexec "{sys.executable}" -c "{_PROGRAM}" "$@"\n'
+    for name, text in {"manifestgen": own, **programs}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
 
 
 def _key_environment(home: Path, token: Token) -> dict[str, str]:

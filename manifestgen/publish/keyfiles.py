@@ -345,8 +345,17 @@ def _check_unused(settings: Settings, missing: list[KeyFile]) -> None:
             raise KeyUseError(
                 f"{file.path} is not there, but apps carry the Capgo key {capgo.key_id(key)}"
                 f" ({path})",
-                hint=f"{_RESTORE}; if no app was shipped with it, take it out of {path.name}",
+                hint=_their_key(path.parent)
+                or f"{_RESTORE}; if no app was shipped with it, take it out of {path.name}",
             )
+
+
+def _their_key(app: Path) -> str | None:
+    """Say how to take over what Capgo's CLI left beside the app's configuration, if it did."""
+    theirs = app / ".capgo_key_v2"
+    if not theirs.exists():
+        return None
+    return f'`chmod 600 {theirs}`, and `capgo = "file:{theirs}"` under [keys] in {FILE}'
 
 
 def _create(file: KeyFile, algorithm: Algorithm, passphrase: bytes | None) -> None:
