@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 _LOCATION = re.compile(
     r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_][A-Za-z0-9._+=@-]{0,199})*)/?"
 )
-# Where any of these is set, it decides, as it does for AWS's own tools.
-_OWN_KEYS = (
-    "AWS_ACCESS_KEY_ID",
+# Where any of these is set it comes before a profile; `obstore` reads them itself.
+_ELSEWHERE = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -68,7 +67,9 @@ def find_access(environ: Mapping[str, str] = os.environ) -> Access:
         config["endpoint"] = config["aws_endpoint_url_s3"] = endpoint.rstrip("/")
     if region:
         config["region"] = region
-    if not any(environ.get(name) for name in _OWN_KEYS):
+    if environ.get("AWS_ACCESS_KEY_ID"):
+        config |= _keys({name.lower(): value for name, value in environ.items()}, None)
+    elif not any(environ.get(name) for name in _ELSEWHERE):
         config |= _keys(profile, environ.get("AWS_PROFILE"))
     client: ClientConfig = {"allow_http": _may_be_plain(endpoint, environ)}
     if bundle := environ.get("AWS_CA_BUNDLE"):

@@ -74,9 +74,9 @@ def translated(error: Exception, location: str, action: str, name: str) -> Store
         )
     if code in _CREDENTIALS:
         return StoreError(f"{location}: the credentials are not accepted ({code})", hint=_KEYS)
-    if code in _ELSEWHERE or status in {"301", "307"}:
+    if code in _ELSEWHERE or status in {"301", "307"} or "redirect without LOCATION" in text:
         return StoreError(
-            f"{location}: the bucket is in another region ({code or status})",
+            f"{location}: the bucket is in another region{f' ({code})' if code else ''}",
             hint="set AWS_REGION to the region of the bucket",
         )
     if status == "401" or (status == "403" and action != "read" and code != "AccessDenied"):

@@ -110,7 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
             text = f"<Error><Code>{spoilt.code}</Code><Message>no</Message></Error>" * bool(
                 spoilt.code
             )
-            self._answer(spoilt.status, {"Content-Type": "application/xml"}, text.encode(), spoilt)
+            self._answer(
+                spoilt.status,
+                {"Content-Type": "application/xml", "ETag": '"1"'},
+                text.encode(),
+                spoilt,
+            )
             return
         connection = HTTPConnection(self.host, self.port, timeout=60)
         try:
