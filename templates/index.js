@@ -219,7 +219,7 @@
     });
     if (!trusted) return null;
     const { manifest } = trusted;
-    await sheet.check('It is in time', () => {
+    await sheet.check(`${channel} is in time`, () => {
       checkFresh(trusted, { seen: null, now: Date.now(), rootIssued: keyring.root.issued });
       return `issued ${until(manifest.issued)}, valid until ${until(manifest.expires)}`;
     });
@@ -228,7 +228,7 @@
         isStored(source, keyring, manifest.offers[n], release),
       );
     }
-    await sheet.check('History', (told) => past(source, channel, data, versions, told));
+    await sheet.check(`${channel}/history`, (told) => past(source, channel, data, versions, told));
     await sheet.check(`${channel}/capgo.json`, () => stock(source, channel, trusted));
     return trusted;
   }
