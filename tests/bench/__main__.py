@@ -20,6 +20,7 @@ from tests.bench import (
     memory,
     patches,
     publish,
+    s3,
     unpack,
     watch,
 )
@@ -66,6 +67,7 @@ TABLES = {
         "export and import of kits of 1 GB and of 500 single files, beside cp and sha256sum",
         lambda _names, rounds, scratch: kit.table(kit.LOADS, rounds, scratch),
     ),
+    "s3": Table("sending to a bucket, against aws s3 sync and rclone copy", s3.table),
     "watch": Table(
         "from a save to the manifest that offers it (also `--builds large`)",
         lambda names, rounds, scratch: watch.table(names, rounds * 4, scratch),
@@ -85,7 +87,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--builds", default=",".join(builds.SOURCES))
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
-    if given.table == "patches":
+    if given.table in {"patches", "s3"}:
         for part, why in environment.add_contenders().items():
             print(f"without {part}: {why}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:

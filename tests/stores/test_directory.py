@@ -485,7 +485,7 @@ def test_open_store_knows_its_places(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     wrong: dict[str | Path, str] = {
         tmp_path / "file": "is a file, not a site",
-        "s3://bucket/prefix": "an extra package",
+        "s3://": "no address of a bucket",
         "ftp://host/x": "no store of this kind",
         "https://": "no web address",
     }

@@ -57,9 +57,9 @@ def add_fuzzer() -> dict[str, str]:
 
 
 def add_contenders() -> dict[str, str]:
-    """Install what `tests.bench patches` compares with; return it if it cannot be had here."""
+    """Install what `tests.bench patches` and `s3` compare with; return it if it cannot be had."""
     done = _pip(_groups()["bench"])
-    return {"bsdiff4 and zstd": reason(done)} if done.returncode else {}
+    return {"bsdiff4, zstd and aws": reason(done)} if done.returncode else {}
 
 
 def _is_current() -> bool:
