@@ -3,7 +3,8 @@
 In a page, `$ ` begins a command, and `anna$ ` one at Anna's machine, which is a folder of its own;
 `/media/stick` is a folder that all machines share. `…` stands for any text within a line, a line
 `...` for any lines, `[exit N]` for an exit code other than 0. Eight digits before `…` stand for a
-key's id, and groups of four hex digits for a fingerprint: the same one wherever they come again.
+key's id, and groups of four hex digits for a fingerprint, 32 together for a digest: the same one
+wherever they come again.
 `<!-- 3d later -->` moves the clock, and a line that begins with `> ` says what devices do now.
 """
 
@@ -26,13 +27,13 @@ DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 STICK: Final = "/media/stick"
 
 _PIECES = re.compile(
-    r"^```(?P<kind>console|toml)(?: (?P<where>\w+))?\n(?P<block>.*?)^```$"
+    r"^(?P<indent> *)```(?P<kind>console|toml)(?: (?P<where>\w+))?\n(?P<block>.*?)^ *```$"
     r"|<!-- (?P<time>\w+) later -->"
     r"|^> (?P<devices>[^\n]*)$",
     re.MULTILINE | re.DOTALL,
 )
 _PROMPT = re.compile(r"^(\w*)\$ ", re.MULTILINE)
-_NAME = re.compile(r"((?:[0-9a-f]{4} ){7,15}[0-9a-f]{4}|\b[0-9]{8}(?=…))")
+_NAME = re.compile(r"(\b(?:[0-9a-f]{4} ){7,15}[0-9a-f]{4}|\b[0-9a-f]{32}\b|\b[0-9]{8}(?=…))")
 _PROGRAMS = {"cp", "rm", "mv", "mkdir"}
 
 
@@ -52,12 +53,15 @@ class Reader:
     def read(self, page: str) -> None:
         """Do everything a page says, in its order."""
         for piece in _PIECES.finditer((DOCS / page).read_text("utf-8")):
+            block = re.sub(
+                f"^{piece['indent'] or ''}", "", piece["block"] or "", flags=re.MULTILINE
+            )
             if piece["time"]:
                 self.now += parse_duration(piece["time"])
             elif piece["kind"] == "console":
-                self._console(piece["block"])
+                self._console(block)
             elif piece["kind"] == "toml":
-                self._toml(self.folder(piece["where"] or ""), piece["block"])
+                self._toml(self.folder(piece["where"] or ""), block)
             else:
                 self.devices(piece["devices"])
                 self.checks += 1

@@ -89,3 +89,22 @@ def test_the_air_gap_runbook_is_true(tmp_path: Path) -> None:
     runbook = AirGap(tmp_path)
     runbook.read("air-gap.md")
     assert runbook.checks >= 10
+
+
+class Ceremonies(Runbook):
+    """Three people, and devices that were built before any key was lost."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home, {"kiosk": Place("anna"), "late": Place("anna")})
+        for name in ("anna", "ben"):
+            shutil.copytree(DOCS.parent / "sample_site", home / name / "sample_site")
+
+    def folder(self, machine: str) -> Path:
+        """Give the thief, who has stolen the job's key and the site, what Anna has."""
+        return super().folder("anna" if machine == "thief" else machine)
+
+
+def test_ceremonies_and_drills_are_true(tmp_path: Path) -> None:
+    ceremonies = Ceremonies(tmp_path)
+    ceremonies.read("ceremonies.md")
+    assert ceremonies.checks >= 7

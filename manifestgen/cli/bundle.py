@@ -65,7 +65,9 @@ def _zip(
 
     Without DIR it is `webDir` of capacitor.config.json. The zip is APP_VERSION.zip here.
 
-    Example: manifestgen bundle zip dist/ --version 1.4.2
+    Examples:
+        manifestgen bundle zip dist/ --version 1.4.2
+        manifestgen bundle zip com.example.app --path dist --bundle 1.4.2 --json
     """
     from manifestgen.bundle.capgo import zip_build, zip_name
     from manifestgen.publish import read_build
@@ -83,6 +85,7 @@ def _zip(
         f"zipped {app} {number}: {files}, {packed.size:,} bytes",
         f"  zip       {target}",
         f"  checksum  {packed.sha256}",
+        f"  tree      {packed.tree.digest()[:32]}",  # as `keys sign` shows it
         "",
         f"next: manifestgen bundle encrypt {target} {packed.sha256}",
     ]
@@ -104,7 +107,9 @@ def _encrypt(
 
     CHECKSUM must be the zip's; the key must be the one that installed apps carry.
 
-    Example: manifestgen bundle encrypt app_1.4.2.zip 1534f18c…f3ea --json
+    Examples:
+        manifestgen bundle encrypt app_1.4.2.zip 1534f18c…f3ea --json
+        manifestgen bundle encrypt app.zip 1534f18c…f3ea --key env:CAPGO_PRIVATE_KEY
     """
     from manifestgen.bundle.capgo import encrypt_zip, encrypted_name
     from manifestgen.core import capgo
@@ -156,7 +161,9 @@ def _decrypt(
 
     With --checksum nothing is written unless it is the zip's.
 
-    Example: manifestgen bundle decrypt app_1.4.2.zip_encrypted.zip hQ…==:mN…== --checksum c7ed…
+    Examples:
+        manifestgen bundle decrypt app_1.4.2.zip_encrypted.zip hQ…==:mN…== --checksum c7ed…
+        manifestgen bundle decrypt app.zip_encrypted.zip hQ…==:mN…== --key app.pub.pem
     """
     from manifestgen.bundle.capgo import decrypt_zip, decrypted_name
 
@@ -181,7 +188,9 @@ def _diff(
 
     A and B are build folders, or versions of the site. Nothing is written.
 
-    Example: manifestgen bundle diff 1.4.2 dist/
+    Examples:
+        manifestgen bundle diff 1.4.2 dist/
+        manifestgen bundle diff 1.3.0 1.4.2
     """
     import tempfile
 

@@ -41,7 +41,9 @@ def register(group: typer.Typer) -> None:
 def _list(session: Session) -> Output:
     """List the keys of the newest root and what each may sign.
 
-    Example: manifestgen keys list
+    Examples:
+        manifestgen keys list
+        manifestgen keys list --json
     """
     from manifestgen.core.reader import format_time
     from manifestgen.publish.roots import roles_of, thresholds
@@ -78,7 +80,9 @@ def _export(
 ) -> Output:
     """Print a key's public half in PEM, to be carried to whoever may let it sign.
 
-    Example: manifestgen keys export file:.manifestgen/keys/signing.pem
+    Examples:
+        manifestgen keys export file:.manifestgen/keys/signing.pem
+        manifestgen keys export env:CI_KEY
     """
     from cryptography.hazmat.primitives import serialization
 
@@ -109,7 +113,9 @@ def _add(
 ) -> Output:
     """Let a key sign: makes, signs and publishes the next root.
 
-    Example: manifestgen keys add ci.pub.pem --role manifest --channel beta
+    Examples:
+        manifestgen keys add ci.pub.pem --role manifest --channel beta
+        manifestgen keys add ben.pub.pem --role root --threshold 2
     """
     from manifestgen.publish.roots import add_key
 
@@ -140,7 +146,9 @@ def _rotate(
 ) -> Output:
     """Put a new key in an old one's place, and sign again what the old one signed.
 
-    Example: manifestgen keys rotate 65cce0c4 --to file:.manifestgen/keys/new.pem
+    Examples:
+        manifestgen keys rotate 65cce0c4 --to file:.manifestgen/keys/new.pem
+        manifestgen keys rotate 65cce0c4 --to 'pkcs11:token=release;object=signing'
     """
     from manifestgen.publish.roots import ROLES, find_key, replace_key, roles_of
     from manifestgen.publish.trust import load_roots
@@ -169,7 +177,9 @@ def _rotate(
 def _revoke(session: Session, key: KeyName, *, site: Site = None) -> Output:
     """Take a key out of every role, and sign again what it alone signed.
 
-    Example: manifestgen keys revoke 65cce0c4
+    Examples:
+        manifestgen keys revoke 65cce0c4
+        manifestgen keys revoke 65cce0c4 --json
     """
     from manifestgen.publish.roots import find_key, remove_key
 
@@ -180,7 +190,9 @@ def _revoke(session: Session, key: KeyName, *, site: Site = None) -> Output:
 def _renew(session: Session, *, site: Site = None) -> Output:
     """Sign a new root with the same keys and a new expiry.
 
-    Example: manifestgen keys renew
+    Examples:
+        manifestgen keys renew
+        manifestgen keys renew --json
     """
     settings = session.settings(site=site)
     return _change(session, settings, lambda root: root, ())
@@ -193,12 +205,17 @@ def _sign(
     key: Annotated[
         str | None, typer.Option("--key", metavar="URI", help="Sign with this key.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Sign nothing; only show what it says.")
+    ] = False,
 ) -> Output:
     """Add your signature to a root or a release that needs several people.
 
-    Shows what it says first. The file is changed in place: carry it on.
+    Shows what it says first; with --dry-run, only that. The file is changed in place: carry it on.
 
-    Example: manifestgen keys sign .manifestgen/pending/root-2.json
+    Examples:
+        manifestgen keys sign .manifestgen/pending/root-2.json
+        manifestgen keys sign /media/stick/root-2.json
     """
     from manifestgen.core.envelope import Kind
     from manifestgen.publish.pending import read_pending
@@ -206,6 +223,9 @@ def _sign(
     settings = session.settings()
     envelope = read_pending(file)
     kind = envelope.signed.get("type")
+    if dry_run and kind in {Kind.ROOT, Kind.RELEASE}:
+        lines = _shown(settings, file, envelope)
+        return Output({"document": envelope.digest(), "lines": lines}, "\n".join(lines))
     if kind == Kind.ROOT:
         return _sign_root(session, settings, file, envelope, key)
     if kind == Kind.RELEASE:
@@ -216,7 +236,9 @@ def _sign(
 def _apply(session: Session, *, site: Site = None) -> Output:
     """Bring the site in line with the newest root: sign again what needs it.
 
-    Example: manifestgen keys apply
+    Examples:
+        manifestgen keys apply
+        manifestgen keys apply --site s3://updates/app
     """
     lines, data = _applied(session, session.settings(site=site))
     return Output(data, "\n".join(lines) or "the site follows the newest root")
@@ -273,16 +295,39 @@ def _applied(session: Session, settings: "Settings") -> tuple[list[str], dict[st
     }
 
 
+def _shown(settings: "Settings", file: Path, envelope: "Envelope") -> list[str]:
+    """Say what a document says that waits, for people to read before they sign."""
+    from manifestgen.core.envelope import Kind
+    from manifestgen.core.release import Release
+    from manifestgen.core.root import Root
+    from manifestgen.publish.pending import check_gathered
+    from manifestgen.publish.roots import chain_before, difference, first
+    from manifestgen.publish.trust import load_roots
+
+    last = f"  document {envelope.digest()[:32]}"
+    if envelope.signed.get("type") == Kind.ROOT:
+        new = Root.from_json(envelope.signed)
+        chain = chain_before(settings, new)
+        before = chain.keyring.root.keys if chain else ()
+        check_gathered(file, envelope, Kind.ROOT, (*before, *new.keys))
+        return [*(difference(chain.keyring.root, new) if chain else first(new)), last]
+    release = Release.from_json(envelope.signed)
+    check_gathered(file, envelope, Kind.RELEASE, load_roots(settings).keyring.root.keys)
+    return [
+        f"release {release.version} of {release.app}, tree {release.tree.digest[:32]}",
+        f"  {release.scheme}, devices may go back to {release.floor or 'any version'}"
+        f", on {', '.join(release.channels) or 'any channel'}"
+        f", for {', '.join(release.audience.described()) or 'every device'}",
+        last,
+    ]
+
+
 def _sign_root(
     session: Session, settings: "Settings", file: Path, envelope: "Envelope", key: str | None
 ) -> Output:
-    from manifestgen.core.root import Root
-    from manifestgen.publish.roots import chain_before, difference, first, sign_pending
+    from manifestgen.publish.roots import sign_pending
 
-    new = Root.from_json(envelope.signed)
-    chain = chain_before(settings, new)
-    lines = difference(chain.keyring.root, new) if chain else first(new)
-    session.say(*lines, f"  document {envelope.digest()[:32]}")
+    session.say(*_shown(settings, file, envelope))
     uris = (key,) if key else settings.root_keys
     return _told(
         session, settings, sign_pending(settings, file, _signers(session, settings, uris)), []
@@ -294,22 +339,14 @@ def _sign_release(
 ) -> Output:
     from manifestgen.core.envelope import Kind
     from manifestgen.core.release import Release
-    from manifestgen.publish.pending import check_gathered, keep_pending
+    from manifestgen.publish.pending import keep_pending
     from manifestgen.publish.trust import load_roots
     from manifestgen.signers import Keys
     from manifestgen.signers.interface import sign
 
+    session.say(*_shown(settings, file, envelope))
     release = Release.from_json(envelope.signed)
-    root = load_roots(settings).keyring.root
-    role = root.release
-    check_gathered(file, envelope, Kind.RELEASE, root.keys)
-    session.say(
-        f"release {release.version} of {release.app}, tree {release.tree.digest[:32]}",
-        f"  {release.scheme}, devices may go back to {release.floor or 'any version'}"
-        f", on {', '.join(release.channels) or 'any channel'}"
-        f", for {', '.join(release.audience.described()) or 'every device'}",
-        f"  document {envelope.digest()[:32]}",
-    )
+    role = load_roots(settings).keyring.root.release
     uris = (key,) if key else settings.release_uris()
     signers = Keys(_signers(session, settings, uris)).some(role, "a release")
     signed = sign(envelope, Kind.RELEASE, signers)

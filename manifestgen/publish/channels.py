@@ -312,7 +312,7 @@ def _stored_release(desk: Desk, version: Version) -> tuple[Envelope, Release]:
         raise VerificationError(
             f"the bundle of {version} is no longer in the site",
             code="missing",
-            hint="it was pruned: publish that build under a new version",
+            hint="it was pruned, or no kit carried it: publish that build under a new version",
         )
     return found
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,23 +84,29 @@ class StartNginx(Protocol):
 
 
 @contextmanager
-def serve(root: Path, config_text: str | None = None) -> Iterator[Nginx]:
+def serve(
+    root: Path, config_text: str | None = None, *, prefix: Sequence[str] = ()
+) -> Iterator[Nginx]:
     """Serve the folder `root`, by default as nginx does with no settings; may raise `Missing`.
 
     `config_text` is what stands inside `http { … }`: a `server` block, with any `map` it needs.
-    Its `root` becomes this one and its `listen` our port; the rest is taken as it is.
+    Its `root` becomes this one and its `listen` our port; the rest is taken as it is. `prefix` are
+    words before nginx's own, which put it into another network.
     """
     program = parts.locate("nginx")
     with tempfile.TemporaryDirectory(prefix="nginx-") as name:
         folder = Path(name)
-        port, process = _start(program, folder, _servers(root, config_text or _PLAIN_SERVER))
+        text = _servers(root, config_text or _PLAIN_SERVER)
+        port, process = _start([*prefix, str(program)], folder, text)
         try:
             yield Nginx(f"http://127.0.0.1:{port}", folder)
         finally:
             _stop(process)
 
 
-def _start(program: Path, folder: Path, servers: str) -> tuple[int, subprocess.Popen[bytes]]:
+def _start(
+    program: Sequence[str], folder: Path, servers: str
+) -> tuple[int, subprocess.Popen[bytes]]:
     for _ in range(_TRIES):
         port = _free_port()
         text = servers.replace(_PORT, str(port))
@@ -108,7 +114,7 @@ def _start(program: Path, folder: Path, servers: str) -> tuple[int, subprocess.P
         config.write_text(_MAIN.format(folder=folder, user=_user(), servers=text))
         process = subprocess.Popen(
             # Until it has read the configuration, nginx would log where only root may write.
-            [program, "-e", folder / "error.log", "-p", folder, "-c", config],
+            [*program, "-e", folder / "error.log", "-p", folder, "-c", config],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
