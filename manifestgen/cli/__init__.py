@@ -14,6 +14,7 @@ import typer
 
 from manifestgen import __version__
 from manifestgen.cli import report
+from manifestgen.cli.report import examples
 from manifestgen.errors import UsageError
 
 EXIT_CODES = (
@@ -42,13 +43,27 @@ _FILES = {
     "client": "client",
 }
 
+# What the help of a group ends with; commands have theirs in their docstrings.
+_EXAMPLES = {
+    "device": ("manifestgen device check --help", "manifestgen device status --state kiosk"),
+    "channel": ("manifestgen channel list", "manifestgen channel rollout 100% --over 3d"),
+    "keys": ("manifestgen keys list", "manifestgen keys create --only signing --out-dir ci-key"),
+    "bundle": ("manifestgen bundle diff 1.3.0 1.4.2", "manifestgen bundle zip dist/"),
+    "kit": ("manifestgen kit export --to news.kit", "manifestgen kit inspect news.kit"),
+    "server": ("manifestgen server nginx", "manifestgen server nginx --name updates.example.com"),
+    "site": (
+        "manifestgen site copy site /mnt/mirror/site",
+        "manifestgen site copy https://cdn.example.com/app /mnt/usb/site",
+    ),
+}
+
 
 def build(first: str | None = None) -> typer.Typer:
     """Build the command tree, or as much of it as the command `first` needs."""
     app = typer.Typer(
         name="manifestgen",
         help="Over-the-air updates from plain files.",
-        epilog=EXIT_CODES,
+        epilog=examples("manifestgen publish dist/", "manifestgen verify") + f"\n\n{EXIT_CODES}",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -58,6 +73,8 @@ def build(first: str | None = None) -> typer.Typer:
     wanted = [_FILES[first]] if first in _FILES else dict.fromkeys(_FILES.values())
     for name in wanted:
         import_module(f"manifestgen.cli.{name}").register(app)
+    for group in app.registered_groups:
+        group.epilog = examples(*_EXAMPLES.get(group.name or "", ()))
     return app
 
 
@@ -81,9 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.freeze()
 
 
+def _completed() -> str | None:
+    """Return the command whose words a shell asks about, once it is whole."""
+    if "_MANIFESTGEN_COMPLETE" not in os.environ:
+        return None
+    # Bash says it in the first, the other shells in the second; typer reads the same.
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    words = line.split()
+    return words[1] if len(words) + line[-1:].isspace() > 2 else None
+
+
 def _run(arguments: list[str]) -> int:
     given = arguments or ["--help"]
-    group = typer.main.get_command(build(given[0]))
+    group = typer.main.get_command(build(_completed() or given[0]))
     try:
         result = group.main(given, prog_name="manifestgen", standalone_mode=False)
     except typer.Exit as exit_:

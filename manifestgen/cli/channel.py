@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifestgen.cli.report import ChannelName, Output, Session, Site, command, plural, table
+from manifestgen.cli.report import (
+    ChannelName,
+    Output,
+    Session,
+    Site,
+    command,
+    known_channels,
+    known_versions,
+    plural,
+    table,
+)
 from manifestgen.cli.undo import undone
 from manifestgen.config import check_channel, parse_duration
 from manifestgen.errors import UsageError
@@ -22,7 +32,9 @@ if TYPE_CHECKING:
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Change nothing; show how the manifest would differ.")
 ]
-Given = Annotated[str, typer.Argument(metavar="V", help="A version of this site.")]
+Given = Annotated[
+    str, typer.Argument(metavar="V", help="A version of this site.", autocompletion=known_versions)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +56,9 @@ def register(app: typer.Typer) -> None:
 def _list(session: Session, *, site: Site = None) -> Output:
     """List the channels and what each offers.
 
-    Example: manifestgen channel list
+    Examples:
+        manifestgen channel list
+        manifestgen channel list --site s3://updates/app --json
     """
     desk = _desk(session, session.settings(site=site), dry_run=True)
     found = [_described(desk, name) for name in desk.site.channels()]
@@ -59,7 +73,9 @@ def _list(session: Session, *, site: Site = None) -> Output:
 def _show(session: Session, *, site: Site = None, channel: ChannelName = None) -> Output:
     """Show one channel in full.
 
-    Example: manifestgen channel show --channel beta
+    Examples:
+        manifestgen channel show
+        manifestgen channel show --channel beta
     """
     settings = session.settings(site=site, channel=channel)
     desk = _desk(session, settings, dry_run=True)
@@ -85,7 +101,9 @@ def _pause(
 ) -> Output:
     """Make devices keep what they run until `channel resume`.
 
-    Example: manifestgen channel pause
+    Examples:
+        manifestgen channel pause
+        manifestgen channel pause --channel beta --dry-run
     """
     return _set_paused(session.settings(site=site, channel=channel), session, dry_run, paused=True)
 
@@ -95,7 +113,9 @@ def _resume(
 ) -> Output:
     """End a pause.
 
-    Example: manifestgen channel resume
+    Examples:
+        manifestgen channel resume
+        manifestgen channel resume --channel beta
     """
     return _set_paused(session.settings(site=site, channel=channel), session, dry_run, paused=False)
 
@@ -128,7 +148,9 @@ def _rollout(
 
     Raising keeps the devices that were in; lowering moves nobody down.
 
-    Example: manifestgen channel rollout 100% --over 3d
+    Examples:
+        manifestgen channel rollout 25%
+        manifestgen channel rollout 100% --over 3d
     """
     from manifestgen.publish import parse_share
     from manifestgen.publish.channels import roll_out
@@ -157,7 +179,9 @@ def _withdraw(
 ) -> Output:
     """Stop offering a version, and move the devices that run it off it.
 
-    Example: manifestgen channel withdraw 1.1.0
+    Examples:
+        manifestgen channel withdraw 1.1.0
+        manifestgen channel withdraw 1.1.0 --undo
     """
     from manifestgen.publish import parse_version
     from manifestgen.publish.channels import readmit, withdraw
@@ -187,7 +211,12 @@ def _withdraw(
 def _rollback(
     session: Session,
     version: Annotated[
-        str | None, typer.Argument(metavar="[V]", help="To this version; the previous if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[V]",
+            help="To this version; the previous if left out.",
+            autocompletion=known_versions,
+        ),
     ] = None,
     *,
     dry_run: DryRun = False,
@@ -196,7 +225,9 @@ def _rollback(
 ) -> Output:
     """Offer an older release to everyone, in a newer manifest, and withdraw the newer ones.
 
-    Example: manifestgen channel rollback
+    Examples:
+        manifestgen channel rollback
+        manifestgen channel rollback 1.0.0 --dry-run
     """
     from manifestgen.publish import parse_version
     from manifestgen.publish.channels import roll_back
@@ -218,14 +249,21 @@ def _promote(
     session: Session,
     version: Given,
     *,
-    to: Annotated[str, typer.Option("--to", metavar="C", help="The channel to offer it on.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="C", help="The channel to offer it on.", autocompletion=known_channels
+        ),
+    ],
     rollout: Annotated[str, typer.Option(metavar="SHARE", help="Share of devices: 10%.")] = "100%",
     dry_run: DryRun = False,
     site: Site = None,
 ) -> Output:
     """Offer a release of this site on a channel; nothing is packed or signed as a release again.
 
-    Example: manifestgen channel promote 1.1.0 --to production --rollout 10%
+    Examples:
+        manifestgen channel promote 1.1.0 --to production --rollout 10%
+        manifestgen channel promote 1.1.0 --to beta
     """
     from manifestgen.core.manifest import Rollout
     from manifestgen.publish import parse_share, parse_version
@@ -253,7 +291,9 @@ def _refresh(
 ) -> Output:
     """Sign the same offers with new times, for cron or CI; every channel, or one.
 
-    Example: manifestgen refresh --channel production
+    Examples:
+        manifestgen refresh --channel production
+        manifestgen refresh --check
     """
     from manifestgen.publish.channels import refresh
 
@@ -289,7 +329,9 @@ def _prune(
 ) -> Output:
     """Delete blobs that no live or recent manifest refers to.
 
-    Example: manifestgen prune --keep 5 --dry-run
+    Examples:
+        manifestgen prune --keep 5 --dry-run
+        manifestgen prune --grace 30
     """
     from manifestgen.publish.prune import prune
 

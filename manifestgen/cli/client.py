@@ -106,7 +106,9 @@ def _client(
 
     A file that is there and differs is replaced, and named.
 
-    Example: manifestgen client public --for web
+    Examples:
+        manifestgen client public --for web
+        manifestgen client src/update --for capacitor
     """
     from manifestgen.publish.trust import load_roots
 

@@ -77,7 +77,9 @@ def _check(
 ) -> Output:
     """Say what `install` would do. Only roots and the manifest are remembered.
 
-    Example: manifestgen device check --site https://cdn.example/app --root 1.json --state kiosk
+    Examples:
+        manifestgen device check --site https://cdn.example/app --root 1.json --state kiosk
+        manifestgen device check --site site --root 1.json --state kiosk --id lobby-1
     """
     facts = (id_, platform, native, builtin)
     updater = _updater(site, root, state, channel=channel, key=key, facts=facts)
@@ -102,7 +104,9 @@ def _install(
     A release that was not confirmed since it was installed has failed: the one before it is back,
     and it is not tried again. Serve the app from the folder `current` in the state folder.
 
-    Example: manifestgen device install --site https://cdn.example/app --root 1.json --state kiosk
+    Examples:
+        manifestgen device install --site https://cdn.example/app --root 1.json --state kiosk
+        manifestgen device install --site /mnt/site --root 1.json --state kiosk --channel beta
     """
     facts = (id_, platform, native, builtin)
     updater = _updater(site, root, state, channel=channel, key=key, facts=facts)
@@ -124,7 +128,9 @@ def _confirm(
 ) -> Output:
     """Say that the release that runs works; without this the next `install` leaves it.
 
-    Example: manifestgen device confirm --state kiosk
+    Examples:
+        manifestgen device confirm --state kiosk
+        manifestgen device confirm --state kiosk --json
     """
     from manifestgen import device
 
@@ -146,7 +152,9 @@ def _status(
 ) -> Output:
     """Say what runs, what was before, what failed, and how fresh it all is.
 
-    Example: manifestgen device status --state kiosk
+    Examples:
+        manifestgen device status --state kiosk
+        manifestgen device status --state kiosk --json
     """
     from manifestgen import device
 

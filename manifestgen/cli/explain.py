@@ -57,7 +57,9 @@ def _explain(
 ) -> Output:
     """Say what a device does about a channel's manifest, with the reason for every offer.
 
-    Example: manifestgen explain --device '{"id":"a1","platform":"ios","native":"3.1"}'
+    Examples:
+        manifestgen explain --device '{"id":"a1","platform":"ios","native":"3.1"}'
+        manifestgen explain --sample 10000 --channel beta
     """
     from manifestgen.core.select import decide
     from manifestgen.publish import open_site

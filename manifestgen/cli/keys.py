@@ -81,7 +81,9 @@ def _create(
 
     Signing keys sign what devices trust. The Capgo key (RSA-2048) encrypts for the stock plugin.
 
-    Example: manifestgen keys create --passphrase --capacitor .
+    Examples:
+        manifestgen keys create --passphrase --capacitor .
+        manifestgen keys create --only signing --out-dir ci-key
     """
     if place is not None:
         if passphrase or out_dir or capacitor:
@@ -168,7 +170,9 @@ def _in_token_next(settings: "Settings", made: "TokenPair") -> list[str]:
 def _show(session: Session) -> Output:
     """Show the public keys of this project and their fingerprints; no private key is read.
 
-    Example: manifestgen keys show
+    Examples:
+        manifestgen keys show
+        manifestgen keys show --json
     """
     from manifestgen.core import capgo
     from manifestgen.publish.keyfiles import capgo_public, fingerprint

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manifestgen.cli.report import Output, Session, Site, command, plural, table
+from manifestgen.cli.report import Output, Session, Site, command, known_channels, plural, table
 from manifestgen.config import check_channel
 from manifestgen.errors import Error, UsageError, VerificationError
 
@@ -46,7 +46,12 @@ def _export(
     full: Annotated[bool, typer.Option("--full", help="Everything, as without --since.")] = False,
     channel: Annotated[
         list[str] | None,
-        typer.Option("--channel", metavar="C", help="Only this channel; may be repeated."),
+        typer.Option(
+            "--channel",
+            metavar="C",
+            help="Only this channel; may be repeated.",
+            autocompletion=known_channels,
+        ),
     ] = None,
     site: Site = None,
 ) -> Output:
@@ -54,7 +59,9 @@ def _export(
 
     The import writes a receipt; with --since, the next kit leaves out what it names.
 
-    Example: manifestgen kit export --to news.kit --since news.receipt.json
+    Examples:
+        manifestgen kit export --to news.kit
+        manifestgen kit export --to news.kit --since news.receipt.json
     """
     from manifestgen.kit import export, read_receipt
     from manifestgen.publish import open_site
@@ -79,7 +86,9 @@ def _inspect(session: Session, file: _File, *, site: Site = None) -> Output:
     Nothing in it is believed: compare its fingerprint with what its maker tells you by another
     way. Inside a project it is also said what an import would change.
 
-    Example: manifestgen kit inspect news.kit
+    Examples:
+        manifestgen kit inspect news.kit
+        manifestgen kit inspect news.kit --json
     """
     from manifestgen.kit import Kit, inspect, read_receipt
 
@@ -118,7 +127,9 @@ def _import(
     Trusted is the project's own root in .manifestgen/root. The first time there is none: ask
     whoever made the kit for its fingerprint, by another way than the kit came.
 
-    Example: manifestgen kit import news.kit --site site
+    Examples:
+        manifestgen kit import news.kit --site site
+        manifestgen kit import news.kit --dry-run
     """
     from manifestgen.kit import Kit, receive
 

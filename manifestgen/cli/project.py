@@ -37,7 +37,9 @@ def _init(
 
     With --threshold, root 1 waits for the others, who run `manifestgen keys sign`.
 
-    Example: manifestgen init --app com.example.app --base-url https://cdn.example.com/app
+    Examples:
+        manifestgen init --app com.example.app --base-url https://cdn.example.com/app
+        manifestgen init --app com.example.app --with ben.pub.pem --threshold 2
     """
     from dataclasses import replace
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from manifestgen.cli.project import made_lines
-from manifestgen.cli.report import ChannelName, Output, Session, Site, command
+from manifestgen.cli.report import ChannelName, Output, Session, Site, command, known_versions
 from manifestgen.core.release import Scheme
 from manifestgen.errors import UsageError
 
@@ -47,7 +47,10 @@ def _publish(
         typer.Option(metavar="RANGE", help="Only these native versions: 'ios:>=3 <4'."),
     ] = None,
     floor: Annotated[
-        str | None, typer.Option(metavar="V", help="Lowest version devices may return to.")
+        str | None,
+        typer.Option(
+            metavar="V", help="Lowest version devices may return to.", autocompletion=known_versions
+        ),
     ] = None,
     mandatory: Annotated[bool, typer.Option("--mandatory", help="Apps should not wait.")] = False,
     notes: Annotated[
@@ -82,7 +85,9 @@ def _publish(
 
     The first time, this makes manifestgen.toml and keys, and says what to back up.
 
-    Example: manifestgen publish dist/ --rollout 10%
+    Examples:
+        manifestgen publish dist/ --rollout 10%
+        manifestgen publish dist/ --channel beta --native 'ios:>=3 <4'
     """
     from manifestgen.publish import Request, init, open_site, parse_share, parse_version, publish
 

@@ -48,8 +48,30 @@ SinglePublisher: TypeAlias = Annotated[
     bool,
     typer.Option("--single-publisher", help="Nobody else publishes to this bucket meanwhile."),
 ]
+
+
+def known_channels(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer a shell the channels there are; nothing of this is imported unless Tab is pressed."""
+    from manifestgen.cli import complete
+
+    return complete.channels(ctx.params, incomplete)
+
+
+def known_versions(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer a shell the versions there are, the newest first."""
+    from manifestgen.cli import complete
+
+    return complete.versions(ctx.params, incomplete)
+
+
 ChannelName: TypeAlias = Annotated[
-    str | None, typer.Option("--channel", metavar="C", help="The channel, if not the configured.")
+    str | None,
+    typer.Option(
+        "--channel",
+        metavar="C",
+        help="The channel, if not the configured.",
+        autocompletion=known_channels,
+    ),
 ]
 
 
@@ -184,6 +206,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
     """Register a command that gets a `Session` first, and the flags every command has.
 
     The function parses nothing and prints nothing but through the session: it returns its output.
+    The end of its docstring, from `Examples:` on, stands at the end of its help.
     """
 
     def register(function: Callable[..., Output]) -> None:
@@ -214,9 +237,17 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
             own.append(_option("single_publisher", SinglePublisher, default=False))
         run.__signature__ = inspect.Signature([*own, *_COMMON])  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in (*own, *_COMMON)}
-        app.command(name)(run)
+        text, _, lines = (inspect.getdoc(function) or "").partition("\n\nExamples:\n")
+        app.command(name, help=text, epilog=examples(*lines.splitlines()))(run)
 
     return register
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: examples, whole lines however narrow the terminal is."""
+    if not lines:
+        return ""
+    return "\n".join(["\b", "Examples:", *(f"  {line.strip()}" for line in lines)])
 
 
 def fail(error: Error, *, as_json: bool) -> int:

@@ -53,7 +53,9 @@ def _serve(
 
     Without base_url in the settings, capgo.json is made for the address the device uses.
 
-    Example: manifestgen serve --host 0.0.0.0 --fault 'cut:blobs/*@30%'
+    Examples:
+        manifestgen serve --port 8080
+        manifestgen serve --host 0.0.0.0 --fault 'cut:blobs/*@30%'
     """
     from manifestgen.serve import Faults, Server, parse_fault
 

@@ -33,7 +33,9 @@ def _nginx(
 ) -> Output:
     """Print a server block for nginx.
 
-    Example: manifestgen server nginx --name updates.example.com
+    Examples:
+        manifestgen server nginx --name updates.example.com
+        manifestgen server nginx --listen 8080 --site /srv/updates
     """
     from manifestgen import pages
 
@@ -51,7 +53,9 @@ def _caddy(
 ) -> Output:
     """Print a Caddyfile.
 
-    Example: manifestgen server caddy --name updates.example.com
+    Examples:
+        manifestgen server caddy --name updates.example.com
+        manifestgen server caddy --site /srv/updates
     """
     from manifestgen import pages
 

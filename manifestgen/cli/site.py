@@ -54,7 +54,9 @@ def _copy(
     Interrupted, it goes on where it stopped. A TO that is newer or another site is refused. A web
     server lists no channels: those of this project and of its root are copied, and every C.
 
-    Example: manifestgen site copy https://cdn.example.com/app /mnt/usb/site
+    Examples:
+        manifestgen site copy https://cdn.example.com/app /mnt/usb/site
+        manifestgen site copy site s3://updates/app --dry-run
     """
     from contextlib import ExitStack
 

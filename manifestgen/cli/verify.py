@@ -47,7 +47,9 @@ def _verify(
 
     Trusted is the project's own root in .manifestgen/root, or FILE; never the site's copy.
 
-    Example: manifestgen verify https://cdn.example.com/app --root root.json
+    Examples:
+        manifestgen verify
+        manifestgen verify https://cdn.example.com/app --root root.json
     """
     from manifestgen.verify import Expected, verify
 

@@ -44,7 +44,9 @@ def _watch(
 
     The site, its keys and its root are in .manifestgen/dev/; production never hears of them.
 
-    Example: manifestgen watch dist --serve --host 0.0.0.0
+    Examples:
+        manifestgen watch dist --serve
+        manifestgen watch dist --serve --host 0.0.0.0
     """
     from manifestgen.watch import Changes, Loop, Press, open_workshop
 

@@ -28,7 +28,7 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
 
 def test_every_command_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["channel", "rollout", "--help"]) == 0
-    assert "Example: manifestgen channel rollout" in capsys.readouterr().out
+    assert "manifestgen channel rollout 100% --over 3d" in capsys.readouterr().out
 
 
 def test_a_reader_that_stops_early_is_no_crash() -> None:
