@@ -1,4 +1,3 @@
-
 /*
  * The status page's own part, after the rules of the JavaScript client above: it reads the site,
  * beside the page or in a folder that was chosen, and shows each check. Text from the site only
@@ -11,7 +10,8 @@
 
   const at = (id) => document.getElementById(id);
   const until = (moment) => new Date(moment).toISOString().slice(0, 16).replace('T', ' ') + ' UTC';
-  const count = (number, what) => `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`;
+  const count = (number, what) =>
+    `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`;
   const blobName = (digest) => `blobs/${digest.slice(0, 2)}/${digest}.bin`;
   const historyName = (channel, sequence) =>
     `${channel}/history/${String(sequence).padStart(6, '0')}.json`;
@@ -44,11 +44,14 @@
   const web = {
     channels: [],
     async read(name, limit, told) {
-      const response = await fetch(new URL(name, location.href), { cache: 'no-store' }).catch(() => {
-        throw new UpdateError('store', `${name} cannot be reached`);
-      });
+      const response = await fetch(new URL(name, location.href), { cache: 'no-store' }).catch(
+        () => {
+          throw new UpdateError('store', `${name} cannot be reached`);
+        },
+      );
       if (response.status === 404 || response.status === 403) return null;
-      if (!response.ok) throw new UpdateError('store', `${name}: the server says ${response.status}`);
+      if (!response.ok)
+        throw new UpdateError('store', `${name}: the server says ${response.status}`);
       return collect(response.body, limit, told);
     },
   };
@@ -63,7 +66,9 @@
     return {
       channels: [...files.keys()]
         .filter((path) => path.startsWith(folder))
-        .map((path) => /^([^/]+)\/(?:manifest\.json|history\/\d+\.json)$/.exec(path.slice(folder.length)))
+        .map((path) =>
+          /^([^/]+)\/(?:manifest\.json|history\/\d+\.json)$/.exec(path.slice(folder.length)),
+        )
         .filter((match) => match && isChannel(match[1]))
         .map((match) => match[1]),
       async read(name, limit, told) {
@@ -80,7 +85,12 @@
 
   /* What is shown. */
 
-  const MARKS = { wait: ['…', 'in progress'], good: ['✓', 'passed'], bad: ['✗', 'failed'], skip: ['–', 'left out'] };
+  const MARKS = {
+    wait: ['…', 'in progress'],
+    good: ['✓', 'passed'],
+    bad: ['✗', 'failed'],
+    skip: ['–', 'left out'],
+  };
 
   function element(tag, name, text, parent) {
     const made = document.createElement(tag);
@@ -184,7 +194,9 @@
   /** The number that `root.json` claims, to look that far; what it says is checked later. */
   async function number(source) {
     try {
-      return readDocument(await need(source, 'root.json', LIMITS.root), LIMITS.root).signed.number || 1;
+      return (
+        readDocument(await need(source, 'root.json', LIMITS.root), LIMITS.root).signed.number || 1
+      );
     } catch {
       return 1;
     }
@@ -194,7 +206,9 @@
     if (!known) return { skip: 'no fingerprint was given' };
     if (known.length !== 64) fail('that is no SHA-256: want 64 hex digits', 'usage');
     const n = chain.findIndex((one) => one.digest === known);
-    return n < 0 ? fail(`no root of this site has the fingerprint ${known}`, 'root') : `it is root ${n + 1}`;
+    return n < 0
+      ? fail(`no root of this site has the fingerprint ${known}`, 'root')
+      : `it is root ${n + 1}`;
   }
 
   async function isNewest(source, { keyring, data }) {
@@ -249,7 +263,10 @@
     let { signed } = readDocument(data, LIMITS.manifest);
     const copy = await need(source, historyName(channel, signed.sequence), LIMITS.manifest);
     if (!same(copy, data)) {
-      fail(`${historyName(channel, signed.sequence)} is not the same file as manifest.json`, 'history');
+      fail(
+        `${historyName(channel, signed.sequence)} is not the same file as manifest.json`,
+        'history',
+      );
     }
     await nothingAhead(source, channel, signed);
     let seen = 1;
@@ -280,7 +297,10 @@
       if (!data || (await digest(data)) !== previous) continue;
       const { signed } = readDocument(data, LIMITS.manifest);
       if (signed.sequence === n && signed.channel === channel && signed.app === app) return signed;
-      fail(`${historyName(channel, n)} is of ${signed.app}, ${signed.channel}, number ${signed.sequence}`, 'history');
+      fail(
+        `${historyName(channel, n)} is of ${signed.app}, ${signed.channel}, number ${signed.sequence}`,
+        'history',
+      );
     }
     const name = historyName(channel, sequence - 1);
     return found
@@ -292,7 +312,8 @@
   function learn({ offers }, versions) {
     for (const offer of Array.isArray(offers) ? offers : []) {
       const { tree, version } = (offer.release && offer.release.signed) || {};
-      if (tree && typeof version === 'string' && isVersion(version)) versions.set(tree.digest, version);
+      if (tree && typeof version === 'string' && isVersion(version))
+        versions.set(tree.digest, version);
     }
   }
 
@@ -317,7 +338,9 @@
     if (manifest.paused) return { kind: 'blocked' };
     const everyone = ({ platforms, native }) =>
       (!platforms.length || platforms.includes(platform)) &&
-      !native.some((one) => platform === null || one.platform === null || one.platform === platform);
+      !native.some(
+        (one) => platform === null || one.platform === null || one.platform === platform,
+      );
     const release = releases.find(
       (one, n) =>
         !(one instanceof Error) &&
@@ -327,7 +350,10 @@
         everyone(one.audience) &&
         everyone(manifest.offers[n].audience),
     );
-    if (!release) return manifest.withdrawn.length && !manifest.offers.length ? { version: 'builtin' } : { kind: 'blocked' };
+    if (!release)
+      return manifest.withdrawn.length && !manifest.offers.length
+        ? { version: 'builtin' }
+        : { kind: 'blocked' };
     const { version, bundle, capgo } = release;
     const said = { version, url: blobName(bundle.blob) };
     if (!capgo) return { ...said, checksum: bundle.plain };
@@ -345,7 +371,10 @@
     }
     for (const member of ['version', 'url', 'session_key', 'checksum', 'kind']) {
       const value = said && said[member];
-      const right = member === 'url' && want.url ? String(value).endsWith(`/${want.url}`) : value === want[member];
+      const right =
+        member === 'url' && want.url
+          ? String(value).endsWith(`/${want.url}`)
+          : value === want[member];
       if (!right) fail(`${name} does not follow from the manifest: its ${member}`, 'stock');
     }
   }
@@ -358,7 +387,8 @@
       releases.forEach((release, n) => {
         if (release instanceof Error) return;
         const { version, bundle, files } = release;
-        const add = (what, payload) => found.has(payload.blob) || found.set(payload.blob, { what, payload });
+        const add = (what, payload) =>
+          found.has(payload.blob) || found.set(payload.blob, { what, payload });
         add(`Bundle of ${version}`, bundle);
         if (files) add(`List of single files of ${version}`, files);
         for (const patch of manifest.offers[n].patches) add(`Patch to ${version}`, patch);
@@ -372,20 +402,32 @@
     const data = await need(source, blobName(name), size, (loaded) =>
       told(`${loaded.toLocaleString('en')} of ${count(size, 'byte')}`),
     );
-    if (data.length > size) fail(`${blobName(name)} has more than the ${count(size, 'byte')} signed`, 'digest');
+    if (data.length > size)
+      fail(`${blobName(name)} has more than the ${count(size, 'byte')} signed`, 'digest');
     if (data.length < size) {
-      fail(`${blobName(name)} has ${count(data.length, 'byte')} of the ${size.toLocaleString('en')} signed`, 'digest');
+      fail(
+        `${blobName(name)} has ${count(data.length, 'byte')} of the ${size.toLocaleString('en')} signed`,
+        'digest',
+      );
     }
     const found = await digest(data);
-    return found === name ? count(size, 'byte') : fail(`${blobName(name)} was altered: its SHA-256 is ${found}`, 'digest');
+    return found === name
+      ? count(size, 'byte')
+      : fail(`${blobName(name)} was altered: its SHA-256 is ${found.slice(0, 16)}…`, 'digest');
   }
 
   /* All of it. */
 
   async function verify(source) {
     if (!globalThis.crypto || !crypto.subtle) {
-      const how = 'Open this page by https or on localhost, or open index.html of a copy on disk and choose its folder.';
-      return say('bad', 'Nothing was checked.', 'Browsers give pages that come by plain http no cryptography.', how);
+      const how =
+        'Open this page by https or on localhost, or open index.html of a copy on disk and choose its folder.';
+      return say(
+        'bad',
+        'Nothing was checked.',
+        'Browsers give pages that come by plain http no cryptography.',
+        how,
+      );
     }
     const sheet = new Sheet();
     const known = fingerprint();
@@ -399,14 +441,17 @@
       }
       const every = payloads(lines);
       if (every.length) sheet.group('Files devices download');
-      for (const one of every) await sheet.check(one.what, (told) => blob(source, one.payload, told));
+      for (const one of every)
+        await sheet.check(one.what, (told) => blob(source, one.payload, told));
       name(versions);
     }
     conclude(sheet, trust, known);
   }
 
   function channels(source) {
-    const shown = [...document.querySelectorAll('[data-channel]')].map((one) => one.dataset.channel);
+    const shown = [...document.querySelectorAll('[data-channel]')].map(
+      (one) => one.dataset.channel,
+    );
     return [...new Set(source === web ? shown : source.channels)].sort();
   }
 
@@ -420,11 +465,25 @@
   function conclude({ done, failed }, trust, known) {
     if (failed.length) {
       const more = failed.length > 3 ? [`and ${failed.length - 3} more below`] : [];
-      return say('bad', `${failed.length} of ${count(done, 'check')} failed.`, '', ...failed.slice(0, 3), ...more);
+      return say(
+        'bad',
+        `${failed.length} of ${count(done, 'check')} failed.`,
+        '',
+        ...failed.slice(0, 3),
+        ...more,
+      );
     }
     const { app, number } = trust.newest.root;
     const title = `All ${count(done, 'check')} passed.`;
-    if (known) return say('good', title, `This is what the keys of ${app} signed, from the root you know to root ${number}.`);
+    if (known) {
+      const from = trust.chain.findIndex((one) => one.digest === known) + 1;
+      const rest = from < number ? `, and root ${number} follows from it` : '';
+      return say(
+        'good',
+        title,
+        `This is what the keys of ${app} signed: root ${from} is the one you know${rest}.`,
+      );
+    }
     return say(
       '',
       title,
@@ -463,19 +522,30 @@
     const now = Date.now();
     for (const time of document.querySelectorAll('[data-until]')) {
       const left = (Date.parse(time.dateTime) - now) / 60_000;
-      const [size, unit] = [[1440, 'day'], [60, 'hour'], [1, 'minute']].find(([size]) => Math.abs(left) >= size * 2) || [1, 'minute'];
-      const span = time.nextElementSibling && time.nextElementSibling.matches('.count') ? time.nextElementSibling : element('span', '', '');
+      const [size, unit] = [
+        [1440, 'day'],
+        [60, 'hour'],
+        [1, 'minute'],
+      ].find(([size]) => Math.abs(left) >= size * 2) || [1, 'minute'];
+      const span =
+        time.nextElementSibling && time.nextElementSibling.matches('.count')
+          ? time.nextElementSibling
+          : element('span', '', '');
       span.className = left <= 0 ? 'count over' : 'count';
       span.textContent = ` (${left <= 0 ? 'expired ' : ''}${words.format(Math.trunc(left / size), unit)})`;
       time.after(span);
     }
     for (const plot of document.querySelectorAll('svg[data-begin]')) {
       const [begin, end] = [Date.parse(plot.dataset.begin), Date.parse(plot.dataset.end)];
-      const line = plot.querySelector('.now') || document.createElementNS('http://www.w3.org/2000/svg', 'path');
+      const line =
+        plot.querySelector('.now') ||
+        document.createElementNS('http://www.w3.org/2000/svg', 'path');
       line.setAttribute('class', 'now');
       line.setAttribute('d', `M${(100 * (now - begin)) / (end - begin)} 0V100`);
-      if (now < begin || now > end) line.remove();
-      else plot.append(line);
+      const inside = begin <= now && now <= end;
+      if (inside) plot.append(line);
+      else line.remove();
+      plot.closest('figure').querySelector('.told').hidden = !inside;
     }
   }
 
@@ -500,7 +570,11 @@
   };
   at('known').addEventListener('change', () => {
     const text = fingerprint();
-    history.replaceState(null, '', text ? `#root=${encodeURIComponent(text)}` : location.pathname + location.search);
+    history.replaceState(
+      null,
+      '',
+      text ? `#root=${encodeURIComponent(text)}` : location.pathname + location.search,
+    );
   });
   addEventListener('hashchange', remember);
   remember();

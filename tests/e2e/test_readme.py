@@ -66,7 +66,7 @@ def test_the_first_command_does_what_readme_shows(checkout: Path) -> None:
     done = run(["sh", "-c", published], cwd=checkout, env=outside())
     assert done.returncode == 0, done.stdout
     assert plain(done.stdout.splitlines()) == plain(shown)
-    assert "<h2>production</h2>" in (checkout / "site/index.html").read_text()
+    assert 'data-channel="production"' in (checkout / "site/index.html").read_text()
     assert [path.name for path in checkout.glob("site/releases/*")] == ["1.0.0.json"]
     program = checkout / ".venv/bin/manifestgen"
     nginx = run([program, "server", "nginx"], cwd=checkout, env=outside())
