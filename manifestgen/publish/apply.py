@@ -44,6 +44,8 @@ def apply_root(desk: Desk) -> Applied:
                 left.append(f"{channel}: {error}; run `manifestgen refresh` where that key is")
             else:
                 refreshed.append(channel)
+        else:
+            desk.site.publish_head(head)  # for its pages, if a killed run was here before
     return Applied(tuple(resigned), tuple(refreshed), tuple(left))
 
 

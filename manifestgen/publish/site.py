@@ -285,7 +285,9 @@ class Site:
         while True:
             later = self._committed(channel, following)
             if later is None and following <= mark:
-                following = mark + 1  # signed here once, then lost with a backup: never again
+                # Signed here once, then lost with a backup: never again. The last of them may be
+                # there all the same: committed after the backup, and killed before it was shown.
+                following = mark if following < mark else mark + 1
             elif later is None:
                 return Tip(head, following)
             elif later.outdated:
