@@ -32,6 +32,7 @@ _FILES = {
     "channel": "channel",
     "refresh": "channel",
     "prune": "channel",
+    "doctor": "doctor",
     "explain": "explain",
     "keys": "keys",
     "bundle": "bundle",

@@ -428,12 +428,12 @@ def _manager(base: str, patience: Patience) -> urllib3.PoolManager:
     class SecurePool(urllib3.HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    manager = _proxied(base) or urllib3.PoolManager(maxsize=4)
+    manager = proxied(base) or urllib3.PoolManager(maxsize=4)
     manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return manager
 
 
-def _proxied(base: str) -> urllib3.ProxyManager | None:
+def proxied(base: str) -> urllib3.ProxyManager | None:
     parts = urlsplit(base)
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.netloc):

@@ -1,0 +1,169 @@
+"""Single requests to a live site: no redirects followed, no retries, nothing reused.
+
+Each goes over a connection of its own, so that a balancer may send it to another edge.
+"""
+
+import gzip
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+
+from manifestgen import __version__
+from manifestgen.core.limits import LIMITS
+from manifestgen.errors import StoreError
+from manifestgen.stores.http import proxied
+
+_SECONDS: Final = 20.0
+_LONGEST: Final = 120.0  # seconds for one answer
+_CHUNK: Final = 64 * 1024
+_AGENT: Final = f"manifestgen-doctor/{__version__}"
+
+
+class UntrustedError(StoreError):
+    """The server's certificate is not to be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; header names in lower case, `body` as sent, still encoded if it was."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def kind(self) -> str:
+        """The content type without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_page(self) -> bool:
+        """Whether this is a page for people."""
+        return self.kind == "text/html" or self.body[:256].lstrip().lower().startswith(b"<")
+
+    @property
+    def moved(self) -> bool:
+        """Whether it sends the asker elsewhere."""
+        return self.status in {301, 302, 303, 307, 308}
+
+    def decoded(self) -> bytes | None:
+        """Return the body as it was before it was compressed on the way; `None` if it cannot be."""
+        encoding = self.headers.get("content-encoding", "identity").lower()
+        try:
+            match encoding:
+                case "identity" | "":
+                    return self.body
+                case "gzip":
+                    return gzip.decompress(self.body)
+                case "deflate":
+                    return zlib.decompress(self.body)
+        except (OSError, EOFError, zlib.error):
+            return None
+        return None
+
+    def max_age(self) -> int | None:
+        """Return for how many seconds a cache may not ask again; `None` if it is not said."""
+        words = self.headers.get("cache-control", "").lower().replace(" ", "").split(",")
+        if {"no-cache", "no-store"} & set(words):
+            return 0
+        values = dict(word.split("=", 1) for word in words if "=" in word)
+        # What stands between us and a device goes by `s-maxage`.
+        ages = [values[name] for name in ("max-age", "s-maxage") if name in values]
+        digits = [int(age) for age in ages if age.isascii() and age.isdigit()]
+        return max(digits) if digits else None
+
+    def date(self) -> datetime | None:
+        """Return the server's clock."""
+        try:
+            return parsedate_to_datetime(self.headers["date"]).astimezone(UTC)
+        except (KeyError, ValueError):
+            return None
+
+
+class Asker:
+    """Asks one origin; `base` is the site's address without a slash at its end."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base.rstrip("/")
+
+    def ask(
+        self,
+        method: str,
+        name: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        most: int = LIMITS.bundle_bytes,
+    ) -> Answer:
+        """Make one request for a file of the site, or for an address of its own.
+
+        Raises:
+            UntrustedError: the certificate is not good.
+            StoreError: no answer, or one of more than `most` bytes.
+        """
+        url = name if "://" in name else f"{self.base}/{name}"
+        sent = {"User-Agent": _AGENT, "Accept-Encoding": "identity", "Connection": "close"}
+        try:
+            with proxied(url) or urllib3.PoolManager() as manager:
+                response = manager.request(
+                    method,
+                    url,
+                    headers={**sent, **(headers or {})},
+                    body=body,
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=urllib3.Timeout(connect=_SECONDS, read=_SECONDS),
+                )
+                answered = {key.lower(): value for key, value in response.headers.items()}
+                return Answer(response.status, answered, _body(response, url, most))
+        except (HTTPError, OSError) as error:
+            raise _explained(error, url) from error
+
+    def certificate_ends(self) -> datetime | None:
+        """Return when the server's certificate expires; `None` without TLS or behind a proxy."""
+        parts = urlsplit(self.base)
+        if parts.scheme != "https" or proxied(self.base):
+            return None
+        host, port = parts.hostname or "", parts.port or 443
+        try:
+            with (
+                socket.create_connection((host, port), _SECONDS) as plain,
+                ssl.create_default_context().wrap_socket(plain, server_hostname=host) as secure,
+            ):
+                found = secure.getpeercert() or {}
+            return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(found["notAfter"])), UTC)
+        except (OSError, KeyError, ValueError):
+            return None
+
+
+def _body(response: urllib3.BaseHTTPResponse, url: str, most: int) -> bytes:
+    data, until = bytearray(), time.monotonic() + _LONGEST
+    while piece := response.read(_CHUNK, decode_content=False):
+        data += piece
+        if len(data) > most:
+            raise StoreError(f"{url}: more than {most} bytes")
+        if time.monotonic() > until:
+            raise StoreError(f"{url}: not read within {_LONGEST:g} s")
+    return bytes(data)
+
+
+def _explained(error: Exception, url: str) -> StoreError:
+    cause: object = error.reason if isinstance(error, MaxRetryError) else error
+    if isinstance(cause, SSLError):
+        inner = cause.args[0] if cause.args else cause
+        why = getattr(inner, "verify_message", "") or getattr(inner, "reason", "") or "TLS failed"
+        return UntrustedError(f"{url}: {why}")
+    why = getattr(error.__cause__, "strerror", None) or type(error).__name__
+    return StoreError(f"{url}: {why.lower()}")

@@ -1,0 +1,5 @@
+"""Projects to examine."""
+
+from tests.publish.project import fresh, project, published
+
+__all__ = ["fresh", "project", "published"]
