@@ -1,13 +1,17 @@
 """The commands, with a bucket for a site: whatever works on a folder works there."""
 
+import os
+import pty
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.publish.project import Project, build, check_refusal, ended, process
+from tests.publish.project import COMMAND, Project, build, check_refusal, ended, process
 from tests.stores.conftest import at, opened
 from tests.stores.s3_proxy import Asked, Spoilt, healthy, proxied
 from tests.tools import seaweedfs
@@ -195,3 +199,29 @@ def test_the_extra_is_named_where_it_is_missing(
     said = fresh("publish", "dist", "--site", location)
     check_refusal(said, code=2, error="buckets need an extra package")
     assert "pip install 'manifestgen[s3]'" in said.err
+
+
+@pytest.mark.parametrize(("hidden", "shown"), [("", True), ("1", False)])
+def test_a_terminal_shows_what_is_sent(
+    fresh: Project, in_bucket: str, hidden: str, shown: bool
+) -> None:
+    fresh.does("init")
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "publish", "dist"],
+        cwd=fresh.folder,
+        env={**os.environ, "MANIFESTGEN_NO_PROGRESS": hidden, "TERM": "xterm"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # how a terminal ends
+        while piece := os.read(ours, 4096):
+            said += piece
+    os.close(ours)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0, said
+    assert out.startswith(b"published ")
+    assert (b"uploading" in said) is shown, said
