@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _INDEX: Final = "index.html.j2"
 _BANDS: Final = 4  # colours of the style sheet
-_STEPS: Final = 24  # of a picture: two ramps at once make a curve
+_STEPS: Final = 24  # of a curve in a picture
 _UNITS: Final = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "KB"))
 
 
@@ -180,7 +180,9 @@ def _span(manifest: Manifest) -> tuple[datetime, datetime]:
 def _moments(manifest: Manifest, begin: datetime, end: datetime) -> list[datetime]:
     ramps = [offer.rollout.ramp for offer in manifest.offers if offer.rollout.ramp]
     bends = {moment for ramp in ramps for moment in (ramp.start, ramp.end)}
-    steps = {begin + (end - begin) * step / _STEPS for step in range(_STEPS)} if ramps else {begin}
+    # Two ramps at once make a curve; one is straight between its ends.
+    count = _STEPS if len(ramps) > 1 else 1
+    steps = {begin + (end - begin) * step / count for step in range(count)}
     return sorted({*bends, *steps, end})
 
 
@@ -242,6 +244,11 @@ def _size(size: int) -> str:
     return f"{size} bytes"
 
 
+def _grouped(fingerprint: str) -> str:
+    """Write a fingerprint for people to read out: in groups of four."""
+    return " ".join(fingerprint[at : at + 4] for at in range(0, len(fingerprint), 4))
+
+
 def _moment(moment: datetime) -> str:
     return format_time(moment).replace("T", " ")[:16] + " UTC"
 
@@ -282,6 +289,7 @@ def _environment() -> "Environment":
     environment.filters["time"] = format_time
     environment.filters["moment"] = _moment
     environment.filters["size"] = _size
+    environment.filters["grouped"] = _grouped
     return environment
 
 

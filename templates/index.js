@@ -12,6 +12,7 @@
   const until = (moment) => new Date(moment).toISOString().slice(0, 16).replace('T', ' ') + ' UTC';
   const count = (number, what) =>
     `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`;
+  const grouped = (text) => text.replace(/(.{4})(?=.)/g, '$1 ');
   const blobName = (digest) => `blobs/${digest.slice(0, 2)}/${digest}.bin`;
   const historyName = (channel, sequence) =>
     `${channel}/history/${String(sequence).padStart(6, '0')}.json`;
@@ -173,7 +174,7 @@
       if (keyring.root.number !== number) fail(`holds root ${keyring.root.number}`, 'root_gap');
       chain.push({ keyring, data, digest: await digest(data) });
       const { keys, threshold } = keyring.root.roles.root;
-      return `signed by ${threshold} of ${count(keys.length, 'key')}, SHA-256 ${chain[number - 1].digest}`;
+      return `signed by ${threshold} of ${count(keys.length, 'key')}, fingerprint ${grouped(chain[number - 1].digest)}`;
     };
     const claimed = await number(source);
     let whole = await sheet.check('root/1.json', () => follow(1));
@@ -204,10 +205,12 @@
 
   function compare(known, chain) {
     if (!known) return { skip: 'no fingerprint was given' };
-    if (known.length !== 64) fail('that is no SHA-256: want 64 hex digits', 'usage');
-    const n = chain.findIndex((one) => one.digest === known);
+    if (!/^[0-9a-f]{32,64}$/.test(known)) {
+      fail('that is no fingerprint: want 64 hex digits, or at least the first 32', 'usage');
+    }
+    const n = chain.findIndex((one) => one.digest.startsWith(known));
     return n < 0
-      ? fail(`no root of this site has the fingerprint ${known}`, 'root')
+      ? fail(`no root of this site has the fingerprint ${grouped(known)}`, 'root')
       : `it is root ${n + 1}`;
   }
 
@@ -476,7 +479,7 @@
     const { app, number } = trust.newest.root;
     const title = `All ${count(done, 'check')} passed.`;
     if (known) {
-      const from = trust.chain.findIndex((one) => one.digest === known) + 1;
+      const from = trust.chain.findIndex((one) => one.digest.startsWith(known)) + 1;
       const rest = from < number ? `, and root ${number} follows from it` : '';
       return say(
         'good',
@@ -487,17 +490,18 @@
     return say(
       '',
       title,
-      `Everything follows from root 1 with the fingerprint ${trust.first}.`,
+      `Everything follows from root 1 with the fingerprint ${grouped(trust.first)}.`,
       'Whether that root is yours, nothing here can tell: compare the fingerprint with the one you know.',
     );
   }
 
   /* Around it. */
 
+  /** Read a fingerprint: in groups, as `sha256sum` prints it, or its beginning. */
   function fingerprint() {
     const text = at('known').value.trim().toLowerCase();
-    const found = /(?:^|[^0-9a-f])([0-9a-f]{64})(?![0-9a-f])/.exec(text);
-    return found ? found[1] : text;
+    const found = /^([0-9a-f]{64})\s/.exec(text);
+    return found ? found[1] : text.replace(/[\s:-]/g, '');
   }
 
   let busy = false;

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class World:
     def fingerprint(self, number: int) -> str:
         """Return the SHA-256 of one of its roots."""
         return hashlib.sha256((self.good / f"root/{number}.json").read_bytes()).hexdigest()
+
+    def grouped(self, number: int) -> str:
+        """Return it as people read it out."""
+        return " ".join(re.findall("....", self.fingerprint(number)))
 
     def copy(self, name: str) -> Path:
         """Copy the site, to be spoilt."""
@@ -139,7 +144,7 @@ def test_a_good_site_is_all_green(world: World, page: Page) -> None:
     assert said.startswith("All ")
     assert "checks passed" in said
     # It must not sound as if this were proof of whose root it is.
-    assert f"root 1 with the fingerprint {world.fingerprint(1)}" in said
+    assert f"root 1 with the fingerprint {world.grouped(1)}" in said
     assert "compare the fingerprint" in said
     expect(page.locator("#verdict")).not_to_have_class("good")
 
@@ -154,16 +159,18 @@ def test_a_root_that_is_known_makes_it_proof(world: World, page: Page, number: i
     assert ("root 2 follows from it" in said) is (number == 1)
 
 
-def test_a_fingerprint_is_taken_as_sha256sum_prints_it_and_kept(world: World, page: Page) -> None:
+def test_a_fingerprint_is_taken_in_any_spelling_and_kept(world: World, page: Page) -> None:
     page.goto(world.address(world.good))
     known = world.fingerprint(1)
-    page.get_by_label("Fingerprint of the root you know").fill(f"{known.upper()}  root/1.json\n")
-    verified(page)
-    assert rows(page, "good")["The root you know"] == "it is root 1"
-    assert page.url.endswith(f"#root={known}")
-    page.get_by_label("Fingerprint of the root you know").fill("12ab")
-    verified(page)
-    assert "64 hex digits" in rows(page, "bad")["The root you know"]
+    field = page.get_by_label("Fingerprint of the root you know")
+    for spelling in (f"{known.upper()}  root/1.json\n", world.grouped(1), known[:32]):
+        field.fill(spelling)
+        assert "root 1 is the one you know" in verified(page)
+        assert known.startswith(page.url.partition("#root=")[2]), page.url
+    for wrong in ("12ab", known[:31], "g" * 64, f"{known[:-1]}g"):
+        field.fill(wrong)
+        verified(page)
+        assert "64 hex digits" in rows(page, "bad")["The root you know"]
 
 
 TAMPERED: dict[str, tuple[Tamper, str, str]] = {
@@ -271,7 +278,7 @@ def test_another_projects_site_is_not_the_root_one_knows(
     page.goto(world.address(other, f"#root={world.fingerprint(1)}"))
     assert "1 of " in verified(page)
     assert set(rows(page, "bad")) == {"The root you know"}
-    assert world.fingerprint(1) in rows(page, "bad")["The root you know"]
+    assert world.grouped(1) in rows(page, "bad")["The root you know"]
 
 
 def test_what_has_expired_is_red(world: World, page: Page) -> None:
