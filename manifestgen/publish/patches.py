@@ -107,7 +107,7 @@ def _found(base: Release, patch: Patch | None) -> Made | None:
 
 
 def _known(site: Site, release: Release) -> dict[Digest, Patch]:
-    """Return the patches to a release that any manifest of the site lists and the store has."""
+    """Return the patches to a release that a main channel lists and the store has."""
     known: dict[Digest, Patch] = {}
     for head in _manifests(site, release):
         for offer in head.manifest.offers:
@@ -124,9 +124,12 @@ def _known(site: Site, release: Release) -> dict[Digest, Patch]:
 
 
 def _manifests(site: Site, release: Release) -> Iterator[Head]:
-    """Give the newest manifest of every channel, and history where the release may be in it."""
+    """Give the newest manifest of the main channels, and history where the release may be in it.
+
+    A patch that is listed in none of them is made anew, the same.
+    """
     past = LOOK_BACK if site.release_envelope(release.version) else 1
-    for channel in site.channels():
+    for channel in site.main_channels():
         yield from islice(site.earlier(site.head(channel)), past)
 
 

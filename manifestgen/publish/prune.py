@@ -17,7 +17,6 @@ from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import VerificationError
 from manifestgen.publish.site import Head, Site
-from manifestgen.stores.interface import Entry
 from manifestgen.stores.names import BLOBS, blob_name, history_name
 
 DEFAULT_GRACE: Final = timedelta(days=14)
@@ -46,19 +45,18 @@ def prune(
     needed = {
         name for channel in site.channels() for name in _needed(site, channel, keep, grace, now)
     }
-    gone: list[Entry] = []
-    kept = kept_bytes = 0
-    for entry in site.store.names(BLOBS):
+    gone: list[str] = []
+    gone_bytes = kept = kept_bytes = 0
+    for entry in site.store.names(BLOBS):  # one after the other, however many there are
         digest = entry.name.rpartition("/")[2].removesuffix(".bin")
         if digest in needed or now - entry.modified < grace:
             kept, kept_bytes = kept + 1, kept_bytes + entry.size
-        else:
-            gone.append(entry)
-    for entry in gone if not dry_run else ():
-        site.store.delete(entry.name)
-    return Pruned(
-        tuple(entry.name for entry in gone), sum(entry.size for entry in gone), kept, kept_bytes
-    )
+            continue
+        if not dry_run:
+            site.store.delete(entry.name)
+        gone.append(entry.name)
+        gone_bytes += entry.size
+    return Pruned(tuple(gone), gone_bytes, kept, kept_bytes)
 
 
 def _needed(site: Site, channel: str, keep: int, grace: timedelta, now: datetime) -> Iterator[str]:

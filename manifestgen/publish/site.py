@@ -37,7 +37,7 @@ from manifestgen.stores.names import (
 )
 
 LOOK_BACK = 200  # manifests of history read for earlier releases: refreshes lie between them
-SHOWN = 16  # channels that the status page is about
+MAIN = 16  # channels that the status page is about, and in which patches are looked for
 _GAP = 64  # sequences that may lie unused between two manifests
 _TRIES = 5
 
@@ -118,6 +118,14 @@ class Site:
     def channels(self) -> list[str]:
         """Return the channels that have a manifest, or had one: history is never deleted."""
         return [name for name in self._candidates() if self._is_there(name)]
+
+    def main_channels(self) -> list[str]:
+        """Return so many channels at most as `MAIN` says, those that are configured first.
+
+        What a publish costs must not depend on how many there are. Some may not be there.
+        """
+        configured = {self.settings.channel, *self.settings.channels}
+        return sorted(self._candidates(), key=lambda name: (name not in configured, name))[:MAIN]
 
     def _candidates(self) -> list[str]:
         """Return what may be a channel: what is configured, and the folders that are there."""
@@ -241,12 +249,9 @@ class Site:
         self._put(INDEX, partial(self._page, head))
 
     def _page(self, head: Head) -> bytes:
-        """Render the status page, from so many manifests at most as `SHOWN` says.
-
-        What a publish costs must not depend on how many channels there are.
-        """
+        """Render the status page of the main channels."""
         manifests = {}
-        for channel in self._shown():
+        for channel in self.main_channels():
             stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
             if stored:
                 same = stored.data == head.data
@@ -256,12 +261,6 @@ class Site:
         chain = zip(self.chain.keyrings, self.chain.documents, strict=True)
         roots = [pages.RootFile(keyring.root, sha256(data)) for keyring, data in chain]
         return pages.index(roots, ordered).encode()
-
-    def _shown(self) -> list[str]:
-        """Return the channels for the status page: those that are configured come first."""
-        known = self._candidates()
-        configured = {self.settings.channel, *self.settings.channels}
-        return sorted(known, key=lambda name: (name not in configured, name))[:SHOWN]
 
     def capgo_answers(self, trusted: TrustedManifest) -> dict[str, stock.Response]:
         """Return `capgo*.json` by name; none without a `base_url`.

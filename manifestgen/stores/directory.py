@@ -133,8 +133,7 @@ class DirectoryStore:
         folder = prefix.rpartition("/")[0]
         if folder:
             check_name(folder)
-        found = [entry for entry in self._walk(folder) if entry.name.startswith(prefix)]
-        return iter(sorted(found, key=lambda entry: entry.name))
+        return (entry for entry in self._walk(folder) if entry.name.startswith(prefix))
 
     def folders(self) -> list[str]:
         """List the folders at the top; see `Store.folders`."""
@@ -321,7 +320,9 @@ class DirectoryStore:
         path = self._root / folder
         with _explained("list", path), suppress(FileNotFoundError, NotADirectoryError):
             with os.scandir(path) as listing:
-                found = list(listing)
+                # What lies in `a/` comes after `a.json` and before `a0`: sorted folder by folder,
+                # names come in order, and only one folder at a time is held in memory.
+                found = sorted(listing, key=_place_in_order)
             for item in found:
                 name = f"{folder}/{item.name}" if folder else item.name
                 if not _is_name(name):
@@ -455,6 +456,10 @@ def _is_name(name: str) -> bool:
     except UsageError:
         return False
     return True
+
+
+def _place_in_order(item: "os.DirEntry[str]") -> str:
+    return f"{item.name}/" if item.is_dir(follow_symlinks=False) else item.name
 
 
 def _entry(name: str, item: "os.DirEntry[str]") -> Iterator[Entry]:
