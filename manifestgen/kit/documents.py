@@ -56,7 +56,8 @@ class Trust:
         digest = sha256(first)
         if self.fingerprint is not None and not digest.startswith(self.fingerprint):
             raise VerificationError(
-                f"the kit's fingerprint is {grouped(digest)}, not the one given",
+                # The kit's own is not shown: it would be copied, where it has to be asked for.
+                "the kit's fingerprint is not the one given",
                 code="root",
                 hint="ask again by another way; if that does not help, somebody changed the kit",
             )

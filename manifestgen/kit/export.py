@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 
 from manifestgen.bundle.replace import replacing
 from manifestgen.core.envelope import Envelope
+from manifestgen.core.root import Role
 from manifestgen.core.tree import Digest, sha256
 from manifestgen.core.version import Version
 from manifestgen.errors import UsageError, VerificationError
@@ -50,7 +51,8 @@ def export(
 ) -> Exported:
     """Write a kit of some channels, or of all, from the beginning or since a receipt.
 
-    With nothing new since the receipt no file is written.
+    Where release keys have changed since, it has all of history again, without the blobs. With
+    nothing new since the receipt no file is written.
 
     Raises:
         UsageError: there is nothing to export, or a channel is not there.
@@ -128,12 +130,16 @@ def _line(site: Site, channel: str, head: Head, since: Receipt | None) -> Line |
             hint=f"run `manifestgen refresh --channel {channel}`, or export other channels",
         )
     reached = since.reached(channel) if since else None
+    # Releases were signed again, long after their manifests: all of history brings them.
+    whole = since is not None and _release_keys(site, since.root) != _release_keys(site)
     walked: list[tuple[int, bytes]] = []
     offered: dict[str, Envelope] = {}
     previous = head.digest
     for one in site.earlier(head):
         if reached and one.digest == reached.digest:
-            break
+            reached = None
+            if not whole:
+                break
         if reached and one.manifest.sequence <= reached.sequence:
             raise _forked(channel, reached.sequence, head)
         walked.append((one.manifest.sequence, one.data))
@@ -151,6 +157,10 @@ def _line(site: Site, channel: str, head: Head, since: Receipt | None) -> Line |
     if not walked:
         return None
     return Line(channel, head.trusted, tuple(reversed(walked)), previous or None, offered)
+
+
+def _release_keys(site: Site, root: int = 0) -> Role:
+    return site.chain.keyrings[root - 1].root.release  # without a number, the newest
 
 
 def _forked(channel: str, sequence: int, head: Head) -> VerificationError:
