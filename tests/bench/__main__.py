@@ -21,6 +21,7 @@ from tests.bench import (
     patches,
     publish,
     s3,
+    scale,
     unpack,
     watch,
 )
@@ -55,6 +56,10 @@ TABLES = {
     "growth": Table(
         "publishing as builds grow, in bytes and in files (builds are made for it)",
         lambda _, rounds, scratch: growth.table(growth.SHAPES, rounds, scratch),
+    ),
+    "scale": Table(
+        "one more release in a site of 200, one more channel beside 50 (takes long)",
+        lambda _, rounds, scratch: scale.table(rounds, scratch),
     ),
     "check": Table(
         "what a check downloads, and the time to verify and decide, in Python and Node",
