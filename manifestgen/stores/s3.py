@@ -41,6 +41,7 @@ from obstore.store import S3Store as Bucket
 from manifestgen import __version__
 from manifestgen.errors import ConflictError, StoreError, UsageError
 from manifestgen.stores.interface import SMALL, Entry, Stored, changed, exists, too_large
+from manifestgen.stores.interruptible import interruptibly
 from manifestgen.stores.memory import temporary_folder
 from manifestgen.stores.names import check_name, headers
 from manifestgen.stores.s3_access import Access, find_access, parse_location
@@ -128,7 +129,7 @@ class S3Store:
         """Read a small object whole; see `Store.get`. The tag is its ETag."""
         with self._explained("read", check_name(name)):
             try:
-                found = obstore.get(self._reader, name)
+                found = interruptibly(obstore.get, self._reader, name)
             except FileNotFoundError as error:
                 self._check_bucket(error)
                 return None
@@ -140,7 +141,7 @@ class S3Store:
         """Open an object for reading; cuts are healed by ranges. See `Store.open`."""
         with self._explained("read", check_name(name)):
             try:
-                found = obstore.get(self._reader, name)
+                found = interruptibly(obstore.get, self._reader, name)
             except FileNotFoundError as error:
                 self._check_bucket(error)
                 return None
@@ -150,7 +151,7 @@ class S3Store:
     def size(self, name: str) -> int | None:
         """Return the size in bytes; see `Store.size`."""
         with self._explained("read", check_name(name)), suppress(FileNotFoundError):
-            return obstore.head(self._reader, name)["size"]
+            return interruptibly(obstore.head, self._reader, name)["size"]
         return None
 
     def names(self, prefix: str = "") -> Iterator[Entry]:
@@ -164,7 +165,7 @@ class S3Store:
     def folders(self) -> list[str]:
         """List the folders at the top; see `Store.folders`."""
         with self._explained("list", ""):
-            found = obstore.list_with_delimiter(self._reader)
+            found = interruptibly(obstore.list_with_delimiter, self._reader)
         return sorted(name for name in found["common_prefixes"] if _is_name(name))
 
     # Writing
@@ -182,7 +183,9 @@ class S3Store:
         sizes = {check_name(name): _size_of(source) for name, source in sources.items()}
         self.check_conditions()
         self._tell(0, sum(sizes.values()))
-        pool = ThreadPoolExecutor(min(_AT_ONCE, max(1, len(sizes))), "upload")
+        if len(sizes) == 1:
+            return sum(map(self._add, sources, sources.values(), sizes.values()))
+        pool = ThreadPoolExecutor(_AT_ONCE, "upload")
         try:
             return sum(pool.map(self._add, sources, sources.values(), sizes.values()))
         finally:
@@ -202,7 +205,7 @@ class S3Store:
     def delete(self, name: str) -> None:
         """Remove an object; see `Store.delete`."""
         with self._explained("delete", check_name(name)), suppress(FileNotFoundError):
-            obstore.delete(self._reader, name)
+            interruptibly(obstore.delete, self._reader, name)
 
     # Conditions
 
@@ -266,7 +269,7 @@ class S3Store:
 
     def _tag(self, name: str) -> str | None:
         with self._explained("read", name), suppress(FileNotFoundError):
-            return obstore.head(self._reader, name)["e_tag"]
+            return interruptibly(obstore.head, self._reader, name)["e_tag"]
         return None
 
     def _overwrite(self, name: str, data: bytes) -> None:
@@ -295,7 +298,8 @@ class S3Store:
             self._tell(size)
             return False
         with self._explained("write", name), _opened(source) as file:
-            obstore.put(
+            interruptibly(
+                obstore.put,
                 self._sender,
                 name,
                 self._told(file),
@@ -346,14 +350,16 @@ class S3Store:
 
     def _listed(self, folder: str, prefix: str) -> Iterator[Entry]:
         with self._explained("list", prefix):
-            for page in obstore.list(self._reader, folder or None, chunk_size=1000):
+            pages = iter(obstore.list(self._reader, folder or None, chunk_size=1000))
+            while (page := interruptibly(next, pages, None)) is not None:
                 for found in page:
                     name = found["path"]
                     if name.startswith(prefix) and _is_name(name):
                         yield Entry(name, found["size"], found["last_modified"])
 
     def _send(self, name: str, data: bytes, mode: "Mode") -> None:
-        obstore.put(
+        interruptibly(
+            obstore.put,
             self._writer,
             name,
             data,
@@ -420,7 +426,7 @@ class _Download(io.RawIOBase):
         target = memoryview(buffer).cast("B")
         while not self._left:
             with self._explained():
-                piece = next(self._pieces, None)
+                piece = interruptibly(next, self._pieces, None)
             if piece is None:
                 return 0
             self._left = memoryview(piece).cast("B")

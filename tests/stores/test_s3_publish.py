@@ -3,8 +3,10 @@
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -225,3 +227,33 @@ def test_a_terminal_shows_what_is_sent(
     assert running.returncode == 0, said
     assert out.startswith(b"published ")
     assert (b"uploading" in said) is shown, said
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_interruption_ends_a_command_that_waits_for_a_silent_store(
+    fresh: Project,
+    seaweed: S3Server,
+    location: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    method: str,
+) -> None:
+    silent = threading.Event()
+
+    def fault(asked: Asked) -> Spoilt | None:
+        if asked.method != method:
+            return None
+        silent.set()
+        return Spoilt(wait=90)  # more than is waited for here, less than a store is given
+
+    fresh.does("init")
+    with proxied(seaweed.endpoint, fault) as proxy:
+        at(proxy.endpoint, monkeypatch, tmp_path)
+        running = process(fresh.folder, "publish", "dist", "--site", location)
+        assert silent.wait(30)
+        running.send_signal(signal.SIGINT)
+        try:
+            running.communicate(timeout=20)
+        finally:
+            running.kill()
+    assert running.returncode == 130
