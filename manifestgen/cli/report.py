@@ -302,7 +302,8 @@ _COMMON = (
 def _unforeseen(error: OSError) -> Error:
     """Say what the system refused where nobody had a better word for it."""
     where = f" {error.filename}" if error.filename else ""
-    return StoreError(f"cannot use{where or ' the disk'}: {error.strerror or error}")
+    reason = (error.strerror or str(error)).lower()
+    return StoreError(f"cannot use{where or ' the disk'}: {reason}")
 
 
 def _secret_file(variable: str, path: Path) -> bytes:

@@ -24,7 +24,7 @@ from manifestgen.core import stock
 from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.tree import Digest
-from manifestgen.errors import ConflictError, Error, UsageError, VerificationError
+from manifestgen.errors import ConflictError, StoreError, UsageError, VerificationError
 from manifestgen.publish.site import Head, Site
 from manifestgen.stores import Store
 from manifestgen.stores.names import blob_name, capgo_name, history_name, manifest_name
@@ -151,7 +151,7 @@ def _copy_blob(source: Store, target: Store, blob: Digest, size: int, scratch: P
                     digest.update(chunk)
                     count += len(chunk)
         except OSError as error:
-            raise Error(
+            raise StoreError(
                 f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
                 hint="make room, then run the same command again: it goes on where it stopped",
             ) from error
