@@ -28,7 +28,15 @@ _PAGES = [
     path
     for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
     if path.name
-    not in {"story.md", "air-gap.md", "ceremonies.md", "format.md", "keys.md", "migrating.md"}
+    not in {
+        "story.md",
+        "air-gap.md",
+        "ceremonies.md",
+        "format.md",
+        "keys.md",
+        "migrating.md",
+        "hosting.md",
+    }
 ]
 _FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(manifestgen [^`]+)`")
