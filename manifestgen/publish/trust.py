@@ -8,6 +8,7 @@ given the same sequence twice.
 import json
 import os
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from manifestgen.errors import ConflictError, StoreError, UsageError, Verificati
 from manifestgen.stores import DirectoryStore
 
 _MARKS: Final = "sequences.json"
+_TEMPORARY: Final = ".tmp-"
+_ABANDONED: Final = 60.0  # seconds; nobody takes so long to write a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,13 @@ def raise_high_water(settings: Settings, channel: str, sequence: int) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace a file of the project: temporary file, fsync, rename, fsync of the folder."""
+    """Replace a file of the project: temporary file, fsync, rename, fsync of the folder.
+
+    What a killed process left behind here is removed.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        _sweep(path.parent)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -103,6 +110,13 @@ def write_file(path: Path, data: bytes) -> None:
             _sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(f"{_TEMPORARY}*"):
+        with suppress(OSError):  # another process was faster
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
