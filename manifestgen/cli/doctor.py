@@ -36,7 +36,7 @@ def _doctor(
 ) -> Output:
     """Look over keys, site, live origin and app; each finding comes with its fix.
 
-    Nothing is changed, neither here nor there. Exit code 1 if there are problems.
+    It mends nothing by itself. Exit code 1 if there are problems.
 
     Example: manifestgen doctor https://cdn.example.com/app
     """

@@ -37,7 +37,7 @@ def examine(settings: Settings, request: Request, now: datetime) -> list[Finding
     """Look at keys, site, live origin and app, as far as each is there."""
     found: list[Finding] = []
     chain = _chain(settings, found) if settings.exists or settings.state.is_dir() else None
-    store = open_store(_location(settings))
+    store = open_store(_location(settings), single_publisher=settings.single_publisher)
     if settings.exists or chain:
         root = chain.keyring.root if chain else None
         found += _explained("keys", lambda: list(check_keys(settings, root)))

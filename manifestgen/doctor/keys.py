@@ -24,6 +24,12 @@ from manifestgen.signers.load import load_content_secret
 _AREA: Final = Area("keys")
 _SMALL: Final = 64 * 1024  # bytes; a private key has 2,000
 _ROTATE: Final = "`manifestgen keys rotate`: whoever has a copy can sign"
+_REBUILD: Final = (
+    "a new Capgo key and a new native build: whoever has a copy can encrypt for stock devices"
+)
+_REMAKE: Final = (
+    "delete it and `manifestgen keys create --only content`: whoever has a copy can read bundles"
+)
 _SUFFIXES: Final = {".pem", ".key", ".p8", ".der"}
 
 
@@ -32,7 +38,7 @@ def check_keys(settings: Settings, root: Root | None) -> Iterator[Finding]:
     files = _files(settings)
     found = [
         *_folder(settings),
-        *(one for path in files for one in _file(path)),
+        *(one for path in files for one in _file(settings, path)),
         *_in_site(settings, files),
         *_capgo(settings),
         *_content(settings),
@@ -44,7 +50,7 @@ def check_keys(settings: Settings, root: Root | None) -> Iterator[Finding]:
 
 
 def private_keys_in(folder: Path) -> Iterator[Path]:
-    """Find what looks like a private key in a folder that is served, hidden files included."""
+    """Find what looks like a private key in a folder, hidden files included."""
     for path in sorted(folder.rglob("*")):
         named = path.suffix in _SUFFIXES or path.name.startswith(".capgo_key")
         if named and path.is_file() and path.stat().st_size <= _SMALL:
@@ -57,7 +63,7 @@ def _files(settings: Settings) -> list[Path]:
     """Return the key files there are: those named in `[keys]`, and those in the key folder."""
     named = [settings.folder / uri[5:] for uri in _uris(settings) if uri.startswith("file:")]
     if settings.key_folder.is_dir():
-        named += [one for one in settings.key_folder.iterdir() if one.suffix in _SUFFIXES]
+        named += private_keys_in(settings.key_folder)
     return sorted({path for path in named if path.is_file()})
 
 
@@ -78,14 +84,22 @@ def _folder(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _file(path: Path) -> Iterator[Finding]:
+def _replaced(settings: Settings, path: Path) -> str:
+    """Say how a key that others may have is replaced."""
+    for uri, fix in ((settings.capgo_key, _REBUILD), (settings.content_key, _REMAKE)):
+        if uri.startswith("file:") and (settings.folder / uri[5:]).resolve() == path.resolve():
+            return fix
+    return _ROTATE
+
+
+def _file(settings: Settings, path: Path) -> Iterator[Finding]:
     if _others_may(path):
         yield _AREA.problem("key_readable", f"others may read {path}", f"chmod 600 {path}")
     if git.tracked(path):
-        fix = f"git rm --cached {path}, then {_ROTATE}"
+        fix = f"git rm --cached {path}, then {_replaced(settings, path)}"
         yield _AREA.problem("key_in_git", f"git tracks {path}", fix)
     elif git.committed(path):
-        fix = f"{_ROTATE}, from the history too"
+        fix = f"{_replaced(settings, path)}, out of old commits too"
         yield _AREA.problem("key_in_history", f"a commit holds {path}", fix)
     elif not git.ignored(path):
         fix = f"echo '*' > {path.parent}/.gitignore"
@@ -104,7 +118,7 @@ def _in_site(settings: Settings, files: list[Path]) -> Iterator[Finding]:
     if site.is_dir():
         inside |= set(private_keys_in(site))
     for path in sorted(inside):
-        fix = f"move it out of the site, then {_ROTATE}"
+        fix = f"move it out of the site, then {_replaced(settings, path)}"
         yield _AREA.problem("key_in_site", f"{path} lies in the site, for anybody to fetch", fix)
 
 

@@ -75,6 +75,13 @@ def check_site(settings: Settings, store: Store, anchor: Anchor, now: datetime) 
 
 def _root(settings: Settings, trusted: Root, root: Root, now: datetime) -> Iterator[Finding]:
     left = root.expires - now
+    if root.issued - now > _SKEW:
+        yield _AREA.problem(
+            "clock_behind",
+            f"this clock says {now:%Y-%m-%d %H:%M} UTC, before root {root.number} was made on"
+            f" {root.issued:%Y-%m-%d %H:%M}",
+            "set this clock right",
+        )
     if timedelta(0) < left < _ROOT_SOON:
         yield _AREA.warning(
             "root_expires",
