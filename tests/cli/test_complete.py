@@ -1,6 +1,7 @@
 """What a shell is offered at Tab, asked as each shell's own script asks."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,33 @@ def test_tab_offers_what_the_site_has(project: Path, line: str, expected: list[s
 def test_other_shells_are_offered_the_same(project: Path, shell: str) -> None:
     said = offered(project, "manifestgen channel withdraw ", shell)
     assert "1.10.0" in "".join(said)
+
+
+_BASH = """\
+eval "$(manifestgen --show-completion)"
+COMP_WORDS=(manifestgen channel withdraw 1.1) COMP_CWORD=3
+_manifestgen_completion manifestgen
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_bash_completes_with_the_script_it_is_shown(project: Path, tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    program = tmp_path / "manifestgen"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{_PROGRAM}" "$@"\n')
+    program.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [bash, "--norc", "-c", _BASH],
+        cwd=project,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("1.10.0\n", "")
 
 
 def test_damage_is_passed_over_in_silence(project: Path, tmp_path: Path) -> None:
