@@ -73,7 +73,7 @@ def compare(source: Source, target: Site) -> Plan:
     copied = {change.channel for change in changes}
     for channel in target.channels():
         if channel not in copied:
-            target.check(channel)  # nothing is put beside what is not to be trusted
+            target.shown(channel)  # nothing is put beside what is not to be trusted
     return Plan(
         roots=roots,
         changes=changes,

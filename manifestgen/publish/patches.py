@@ -130,7 +130,7 @@ def _manifests(site: Site, release: Release) -> Iterator[Head]:
     """
     past = LOOK_BACK if site.release_envelope(release.version) else 1
     for channel in site.main_channels():
-        yield from islice(site.earlier(site.head(channel)), past)
+        yield from islice(site.earlier(site.shown(channel)), past)
 
 
 def _same_payloads(one: Release, other: Release) -> bool:

@@ -137,11 +137,14 @@ class Site:
         names = manifest_name(channel), history_name(channel, 1)
         return any(self.store.size(name) is not None for name in names)
 
-    def check(self, channel: str) -> None:
-        """Raise `VerificationError` if what a channel shows is not this project's."""
+    def shown(self, channel: str) -> Head | None:
+        """Return the manifest that a channel shows, verified; whether history goes on is not asked.
+
+        Raises:
+            VerificationError: it is not this project's.
+        """
         stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
-        if stored:
-            self._verified(stored.data, channel)
+        return self._verified(stored.data, channel) if stored else None
 
     def release(self, version: Version) -> tuple[Envelope, Release] | None:
         """Return a release of this site, verified, or `None` if there is none."""

@@ -90,7 +90,9 @@ class Shop:
         number = next(self._numbers)
         page = self.build / "index.html"
         page.write_text(f"<!doctype html><title>{number}</title>" + "same\n" * 200)
-        request = Request(read_build(self.settings, self.build), channel, Version.parse(f"1.{number}.0"))
+        request = Request(
+            read_build(self.settings, self.build), channel, Version.parse(f"1.{number}.0")
+        )
         store = CountingStore(self.base)
         now = START + timedelta(hours=number)
         publish(self.settings, request, store=store, ask=lambda _: None, now=now)
@@ -120,11 +122,17 @@ def test_a_publish_asks_for_the_same_however_many_channels_there_are(shop: Shop)
         shop.publishes("production")
     for number in range(17):
         shop.publishes(f"line-{number:02d}")
-    some = shop.publishes("production")
+    some, refreshed = settled(shop), shop.refreshes("production")
     for number in range(17, 30):
         shop.publishes(f"line-{number:02d}")
-    assert shop.publishes("production") == some
-    assert shop.refreshes("production")["listed"] == 0
+    assert settled(shop) == some
+    assert shop.refreshes("production") == refreshed
+    assert refreshed["listed"] == 0
+
+
+def settled(shop: Shop) -> Counter[str]:
+    """Publish until no refresh lies among the last releases, whose manifests are read."""
+    return [shop.publishes("production") for _ in range(3)][-1]
 
 
 def test_a_folder_is_listed_in_order_and_bit_by_bit(tmp_path: Path) -> None:
