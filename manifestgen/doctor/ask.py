@@ -3,14 +3,14 @@
 Each goes over a connection of its own, so that a balancer may send it to another edge.
 """
 
-import gzip
+import re
 import socket
 import ssl
 import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,10 +21,12 @@ from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 from manifestgen import __version__
 from manifestgen.core.limits import LIMITS
 from manifestgen.errors import StoreError
-from manifestgen.stores.http import proxied
+from manifestgen.stores.http import HttpStore, proxied
 
 _SECONDS: Final = 20.0
 _LONGEST: Final = 120.0  # seconds for one answer
+_MOST_INFLATED: Final = 64 * 1024 * 1024
+_SECONDS_SAID: Final = re.compile(r"\d{1,9}", re.ASCII)
 _CHUNK: Final = 64 * 1024
 _AGENT: Final = f"manifestgen-doctor/{__version__}"
 
@@ -59,17 +61,17 @@ class Answer:
     def decoded(self) -> bytes | None:
         """Return the body as it was before it was compressed on the way; `None` if it cannot be."""
         encoding = self.headers.get("content-encoding", "identity").lower()
-        try:
-            match encoding:
-                case "identity" | "":
-                    return self.body
-                case "gzip":
-                    return gzip.decompress(self.body)
-                case "deflate":
-                    return zlib.decompress(self.body)
-        except (OSError, EOFError, zlib.error):
+        if encoding in {"identity", ""}:
+            return self.body
+        if encoding not in {"gzip", "deflate"}:
             return None
-        return None
+        # 32 lets zlib tell gzip and zlib apart. A little sent must not become a lot.
+        inflated = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        try:
+            data = inflated.decompress(self.body, _MOST_INFLATED)
+        except zlib.error:
+            return None
+        return data if inflated.eof else None
 
     def max_age(self) -> int | None:
         """Return for how many seconds a cache may not ask again; `None` if it is not said."""
@@ -79,22 +81,25 @@ class Answer:
         values = dict(word.split("=", 1) for word in words if "=" in word)
         # What stands between us and a device goes by `s-maxage`.
         ages = [values[name] for name in ("max-age", "s-maxage") if name in values]
-        digits = [int(age) for age in ages if age.isascii() and age.isdigit()]
-        return max(digits) if digits else None
+        return max((int(age) for age in ages if _SECONDS_SAID.fullmatch(age)), default=None)
 
     def date(self) -> datetime | None:
-        """Return the server's clock."""
+        """Return the server's clock at the time of this answer, which a cache may have kept."""
+        age = self.headers.get("age", "0")
+        if not _SECONDS_SAID.fullmatch(age):
+            return None
         try:
-            return parsedate_to_datetime(self.headers["date"]).astimezone(UTC)
-        except (KeyError, ValueError):
+            made = parsedate_to_datetime(self.headers["date"]).astimezone(UTC)
+            return made + timedelta(seconds=int(age))
+        except (KeyError, ValueError, TypeError, OverflowError):
             return None
 
 
 class Asker:
-    """Asks one origin; `base` is the site's address without a slash at its end."""
+    """Asks one origin, whose address must be one that devices take (else `UsageError`)."""
 
     def __init__(self, base: str) -> None:
-        self.base = base.rstrip("/")
+        self.base = HttpStore(base).location
 
     def ask(
         self,

@@ -157,11 +157,7 @@ def _transport(asker: Asker) -> Findings:
 
 def _clock(answer: Answer) -> Findings:
     date = answer.date()
-    # What a cache kept has the date at which it was made.
-    age = answer.headers.get("age", "0")
-    if date is None or not age.isdigit():
-        return
-    skew = date + timedelta(seconds=int(age)) - datetime.now(UTC)
+    skew = date - datetime.now(UTC) if date else timedelta(0)
     if abs(skew) > _SKEW:
         minutes = round(abs(skew).total_seconds() / 60)
         side = "ahead of" if skew > timedelta(0) else "behind"
@@ -174,8 +170,12 @@ def _clock(answer: Answer) -> Findings:
 
 def _redirected(asker: Asker, name: str, answer: Answer) -> Findings:
     url = f"{asker.base}/{name}"
-    target = urljoin(url, answer.headers.get("location", ""))
-    old, new = urlsplit(url), urlsplit(target)
+    try:
+        target = urljoin(url, answer.headers.get("location", ""))
+        old, new = urlsplit(url), urlsplit(target)
+    except ValueError:
+        yield _AREA.problem("redirected", f"{url} redirects to no address", "answer it directly")
+        return
     if (old.scheme, new.scheme) == ("https", "http"):
         yield _AREA.problem(
             "redirect_plain",
@@ -280,14 +280,14 @@ def _transformed(name: str, how: str) -> Finding:
 def _same_json(one: bytes, other: bytes) -> bool:
     try:
         return bool(json.loads(one) == json.loads(other))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
 def _sequence(data: bytes) -> int | None:
     try:
         value = json.loads(data)["signed"]["sequence"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return value if type(value) is int else None
 

@@ -1,9 +1,11 @@
 """A healthy nginx, and every way to break one: the doctor names each by its code."""
 
 import shutil
+import socketserver
 import ssl
 import threading
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from manifestgen.doctor import Finding, Severity
-from manifestgen.doctor.ask import Asker
+from manifestgen.doctor.ask import Answer, Asker
 from manifestgen.doctor.live import _transport
 from tests.publish.project import Project, copy_project, ended, process
+from tests.tools import caddy
 from tests.tools.nginx import StartNginx
 
 BASE = {"MANIFESTGEN_BASE_URL": "https://cdn.example.com"}
@@ -396,6 +399,58 @@ def test_a_way_out_of_tls_is_found(
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     with odd_server(shop.site, pem, to="http://127.0.0.1/elsewhere") as server:
         assert set(examined(f"https://127.0.0.1:{server.server_port}")) == {"redirect_plain"}
+
+
+HOSTILE: dict[str, bytes] = {
+    "no HTTP": b"220 mail.example.com\r\n\r\n",
+    "nothing at all": b"",
+    "redirects to no address": b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n",
+    "redirects to itself": b"HTTP/1.1 302 Found\r\nLocation: \r\n\r\n",
+    "a clock out of time": b"HTTP/1.1 200 OK\r\nAge: 99\r\n"
+    b"Date: Sat, 31 Dec 9999 23:59:59 GMT\r\n\r\n{",
+    "a date that is none": b"HTTP/1.1 200 OK\r\nDate: now\r\nAge: never\r\n\r\n[[",
+    "an age without end": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=" + b"9" * 9000 + b"\r\n\r\n",
+    "half an archive": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08",
+    "an unknown archive": b"HTTP/1.1 200 OK\r\nContent-Encoding: zoo\r\n\r\nzoo",
+    "deep JSON": b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000,
+    "less than it says": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}",
+    "a range that is none": b"HTTP/1.1 206 Partial Content\r\nContent-Range: x\r\n\r\n{}",
+}
+
+
+class Saying(socketserver.StreamRequestHandler):
+    """Says one thing, whatever is asked."""
+
+    words = b""
+
+    def handle(self) -> None:
+        """Wait for the question, then say it."""
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(self.words)
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_whatever_a_server_says_is_a_finding(case: str, examined: Examined) -> None:
+    handler = type("Said", (Saying,), {"words": HOSTILE[case]})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            found = examined(f"http://127.0.0.1:{server.server_address[1]}")
+        finally:
+            server.shutdown()
+    assert any(one.severity == "problem" for one in found.values())
+
+
+def test_a_bomb_is_not_inflated() -> None:
+    bomb = zlib.compress(b"\0" * 200_000_000)
+    assert Answer(200, {"content-encoding": "deflate"}, bomb).decoded() is None
+
+
+def test_a_healthy_caddy_has_no_problem(shop: Shop, examined: Examined) -> None:
+    config = ended(process(shop.folder, "server", "caddy")).out
+    with caddy.serve(config) as server:
+        assert set(examined(server.url, "--probe-writes")) == {"live"}
 
 
 def test_nobody_at_home_is_found(examined: Examined) -> None:
