@@ -8,6 +8,9 @@
   const GAP = 64; // numbers that may lie unused between two manifests
   const PLATFORMS = ['android', 'ios'];
 
+  const LINKED =
+    'The fingerprint came with the address of this page: that is worth as much as whoever gave you the link.';
+
   const at = (id) => document.getElementById(id);
   const until = (moment) => new Date(moment).toISOString().slice(0, 16).replace('T', ' ') + ' UTC';
   const count = (number, what) =>
@@ -481,11 +484,8 @@
     if (known) {
       const from = trust.chain.findIndex((one) => one.digest.startsWith(known)) + 1;
       const rest = from < number ? `, and root ${number} follows from it` : '';
-      return say(
-        'good',
-        title,
-        `This is what the keys of ${app} signed: root ${from} is the one you know${rest}.`,
-      );
+      const what = `This is what the keys of ${app} signed: root ${from} is the one you know${rest}.`;
+      return say('good', title, what, ...(linked ? [LINKED] : []));
     }
     return say(
       '',
@@ -505,6 +505,7 @@
   }
 
   let busy = false;
+  let linked = false; // whether the fingerprint was in the address, and not typed
 
   async function go(source) {
     if (busy) return;
@@ -570,8 +571,11 @@
   });
   const remember = () => {
     const found = /^#root=(.*)$/.exec(location.hash);
-    if (found) at('known').value = found[1].slice(0, 200);
+    if (!found) return;
+    at('known').value = found[1].slice(0, 200);
+    linked = true;
   };
+  at('known').addEventListener('input', () => (linked = false));
   at('known').addEventListener('change', () => {
     const text = fingerprint();
     history.replaceState(

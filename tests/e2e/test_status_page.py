@@ -157,6 +157,7 @@ def test_a_root_that_is_known_makes_it_proof(world: World, page: Page, number: i
     assert rows(page, "good")["The root you know"] == f"it is root {number}"
     assert f"root {number} is the one you know" in said
     assert ("root 2 follows from it" in said) is (number == 1)
+    assert "came with the address" in said  # anybody can make a link
 
 
 def test_a_fingerprint_is_taken_in_any_spelling_and_kept(world: World, page: Page) -> None:
@@ -165,7 +166,9 @@ def test_a_fingerprint_is_taken_in_any_spelling_and_kept(world: World, page: Pag
     field = page.get_by_label("Fingerprint of the root you know")
     for spelling in (f"{known.upper()}  root/1.json\n", world.grouped(1), known[:32]):
         field.fill(spelling)
-        assert "root 1 is the one you know" in verified(page)
+        said = verified(page)
+        assert "root 1 is the one you know" in said
+        assert "came with the address" not in said
         assert known.startswith(page.url.partition("#root=")[2]), page.url
     for wrong in ("12ab", known[:31], "g" * 64, f"{known[:-1]}g"):
         field.fill(wrong)
