@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifestgen.cli.report import Output, Session, Site, command, plural
+from manifestgen.cli.report import Output, Session, Site, command, known_versions, plural
 from manifestgen.errors import KeyUseError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _PASTED = re.compile(r"\n|PRIVATE KEY|^LS0t|[A-Za-z0-9+/=]{200}")
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     group = typer.Typer(
-        help="Zip, encrypt and decrypt bundles as Capgo's CLI does; compare them.",
+        help="Zip, encrypt, decrypt bundles as Capgo's CLI does; compare them.",
         no_args_is_help=True,
     )
     command(group, "zip")(_zip)
@@ -178,13 +178,23 @@ def _decrypt(
 def _diff(
     session: Session,
     old: Annotated[
-        str, typer.Argument(metavar="A", help="What devices have: a folder or version.")
+        str,
+        typer.Argument(
+            metavar="A",
+            help="What devices have: a folder or version.",
+            autocompletion=known_versions,
+        ),
     ],
-    new: Annotated[str, typer.Argument(metavar="B", help="What they are to get.")],
+    new: Annotated[
+        str,
+        typer.Argument(metavar="B", help="What they are to get.", autocompletion=known_versions),
+    ],
     *,
     site: Site = None,
 ) -> Output:
-    """Compare what devices would download from A to B: bundle, single files, patch.
+    """Compare what devices would download from A to B.
+
+    By each way: bundle, single files, patch.
 
     A and B are build folders, or versions of the site. Nothing is written.
 

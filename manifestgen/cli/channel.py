@@ -177,7 +177,7 @@ def _withdraw(
     site: Site = None,
     channel: ChannelName = None,
 ) -> Output:
-    """Stop offering a version, and move the devices that run it off it.
+    """Stop offering a version, and move devices off it.
 
     Examples:
         manifestgen channel withdraw 1.1.0
@@ -223,7 +223,9 @@ def _rollback(
     site: Site = None,
     channel: ChannelName = None,
 ) -> Output:
-    """Offer an older release to everyone, in a newer manifest, and withdraw the newer ones.
+    """Offer an older release to everyone, and withdraw the newer.
+
+    The manifest is a newer one, as always.
 
     Examples:
         manifestgen channel rollback
@@ -259,7 +261,9 @@ def _promote(
     dry_run: DryRun = False,
     site: Site = None,
 ) -> Output:
-    """Offer a release of this site on a channel; nothing is packed or signed as a release again.
+    """Offer a release of this site on a channel.
+
+    Nothing is packed or signed as a release again.
 
     Examples:
         manifestgen channel promote 1.1.0 --to production --rollout 10%
@@ -289,7 +293,9 @@ def _refresh(
     site: Site = None,
     channel: ChannelName = None,
 ) -> Output:
-    """Sign the same offers with new times, for cron or CI; every channel, or one.
+    """Sign the same offers with new times, for cron or CI.
+
+    Of every channel, or of one.
 
     Examples:
         manifestgen refresh --channel production

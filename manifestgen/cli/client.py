@@ -102,7 +102,9 @@ def _client(
         str | None, typer.Option("--base-url", metavar="URL", help="Where the site is served.")
     ] = None,
 ) -> Output:
-    """Copy the JavaScript client, the project's root and its public Capgo key into an app.
+    """Copy the JavaScript client into an app.
+
+    With it go the project's root and its public Capgo key.
 
     A file that is there and differs is replaced, and named.
 

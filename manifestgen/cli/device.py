@@ -52,7 +52,7 @@ _KEY_NAME = "capgo.pub.pem"
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     group = typer.Typer(
-        help="Install releases on this machine, as a kiosk or a Linux device does.",
+        help="Install releases on this machine: a kiosk, a Linux device.",
         no_args_is_help=True,
     )
     command(group, "check")(_check)
@@ -99,7 +99,9 @@ def _install(
     builtin: _Builtin = None,
     key: _Key = None,
 ) -> Output:
-    """Install what the site offers; run it at each start, before the app.
+    """Install what the site offers.
+
+    Run it at each start, before the app.
 
     A release that was not confirmed since it was installed has failed: the one before it is back,
     and it is not tried again. Serve the app from the folder `current` in the state folder.
@@ -126,7 +128,9 @@ def _confirm(
     builtin: _Unused = None,
     key: _Unused = None,
 ) -> Output:
-    """Say that the release that runs works; without this the next `install` leaves it.
+    """Say that the release that runs works.
+
+    Without this the next `install` leaves it.
 
     Examples:
         manifestgen device confirm --state kiosk
@@ -150,7 +154,7 @@ def _status(
     builtin: _Unused = None,
     key: _Unused = None,
 ) -> Output:
-    """Say what runs, what was before, what failed, and how fresh it all is.
+    """Say what runs, what failed, and how fresh it all is.
 
     Examples:
         manifestgen device status --state kiosk

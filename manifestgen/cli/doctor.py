@@ -34,11 +34,15 @@ def _doctor(
     site: Site = None,
     channel: ChannelName = None,
 ) -> Output:
-    """Look over keys, site, live origin and app; each finding comes with its fix.
+    """Look over keys, site, live origin and app.
+
+    Each finding comes with its fix.
 
     It mends nothing by itself. Exit code 1 if there are problems.
 
-    Example: manifestgen doctor https://cdn.example.com/app
+    Examples:
+        manifestgen doctor https://cdn.example.com/app
+        manifestgen doctor --app .
     """
     from manifestgen.doctor import Request, Severity, examine
 

@@ -55,7 +55,9 @@ def _explain(
     site: Site = None,
     channel: ChannelName = None,
 ) -> Output:
-    """Say what a device does about a channel's manifest, with the reason for every offer.
+    """Say what a device does about a manifest, and why.
+
+    There is a reason for every offer.
 
     Examples:
         manifestgen explain --device '{"id":"a1","platform":"ios","native":"3.1"}'
@@ -75,6 +77,8 @@ def _explain(
     trusted = desk.head(settings.channel).trusted
     if sample is None:
         return _decision(trusted, decide(trusted, one, memory, now))
+    if trusted.manifest.paused:
+        session.say(f"note: {settings.channel} is paused, so nobody takes anything", "")
     result = take_sample(trusted, sample, now, one)
     shares = [(str(version), count, count / sample) for version, count in result.versions]
     rows = [["version", "devices", "share"]]

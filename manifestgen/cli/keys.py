@@ -77,7 +77,9 @@ def _create(
         typer.Option(metavar="DIR", help="Write the public Capgo key into that app's config."),
     ] = None,
 ) -> Output:
-    """Make the keys that are not there yet; `init` and the first `publish` do it, too.
+    """Make the keys that are not there yet.
+
+    `init` and the first `publish` do it, too.
 
     Signing keys sign what devices trust. The Capgo key (RSA-2048) encrypts for the stock plugin.
 
@@ -168,7 +170,9 @@ def _in_token_next(settings: "Settings", made: "TokenPair") -> list[str]:
 
 
 def _show(session: Session) -> Output:
-    """Show the public keys of this project and their fingerprints; no private key is read.
+    """Show the project's public keys and fingerprints.
+
+    No private key is read.
 
     Examples:
         manifestgen keys show

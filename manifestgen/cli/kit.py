@@ -55,7 +55,7 @@ def _export(
     ] = None,
     site: Site = None,
 ) -> Output:
-    """Write one file with all that another site needs to offer the same.
+    """Write one file with all that another site lacks.
 
     The import writes a receipt; with --since, the next kit leaves out what it names.
 
@@ -81,7 +81,9 @@ def _export(
 
 
 def _inspect(session: Session, file: _File, *, site: Site = None) -> Output:
-    """Look into a kit or a receipt: whole or damaged, and what it says of itself.
+    """Look into a kit or a receipt.
+
+    Whether it is whole or damaged, and what it says of itself.
 
     Nothing in it is believed: compare its fingerprint with what its maker tells you by another
     way. Inside a project it is also said what an import would change.

@@ -33,7 +33,9 @@ def _init(
         int, typer.Option(metavar="N", min=1, help="How many of all must sign roots and releases.")
     ] = 1,
 ) -> Output:
-    """Make manifestgen.toml, keys and the first root; nothing that exists is touched.
+    """Make manifestgen.toml, keys and the first root.
+
+    Nothing that exists is touched.
 
     With --threshold, root 1 waits for the others, who run `manifestgen keys sign`.
 

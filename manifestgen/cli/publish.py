@@ -81,7 +81,7 @@ def _publish(
     site: Site = None,
     channel: ChannelName = None,
 ) -> Output:
-    """Pack, encrypt and sign a build, and offer it to a channel's devices.
+    """Pack, encrypt and sign a build, and offer it to devices.
 
     The first time, this makes manifestgen.toml and keys, and says what to back up.
 

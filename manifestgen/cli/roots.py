@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifestgen.cli.report import Output, Session, Site, command, table
+from manifestgen.cli.report import Output, Session, Site, command, known_channels, table
 from manifestgen.config import check_channel
 from manifestgen.errors import FormatError, KeyUseError, UsageError
 
@@ -78,7 +78,7 @@ def _export(
         ),
     ],
 ) -> Output:
-    """Print a key's public half in PEM, to be carried to whoever may let it sign.
+    """Print a key's public half, for whoever may let it sign.
 
     Examples:
         manifestgen keys export file:.manifestgen/keys/signing.pem
@@ -104,7 +104,13 @@ def _add(
     *,
     role: RoleName,
     channel: Annotated[
-        str | None, typer.Option("--channel", metavar="C", help="Of role manifest: this channel.")
+        str | None,
+        typer.Option(
+            "--channel",
+            metavar="C",
+            help="Of role manifest: this channel.",
+            autocompletion=known_channels,
+        ),
     ] = None,
     threshold: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="How many keys of the role must sign.")
@@ -144,7 +150,9 @@ def _rotate(
     ] = None,
     site: Site = None,
 ) -> Output:
-    """Put a new key in an old one's place, and sign again what the old one signed.
+    """Put a new key in an old one's place.
+
+    What the old one signed is signed again.
 
     Examples:
         manifestgen keys rotate 65cce0c4 --to file:.manifestgen/keys/new.pem
@@ -209,7 +217,9 @@ def _sign(
         bool, typer.Option("--dry-run", help="Sign nothing; only show what it says.")
     ] = False,
 ) -> Output:
-    """Add your signature to a root or a release that needs several people.
+    """Add your signature to what needs several people's.
+
+    To a root or a release.
 
     Shows what it says first; with --dry-run, only that. The file is changed in place: carry it on.
 
@@ -234,7 +244,9 @@ def _sign(
 
 
 def _apply(session: Session, *, site: Site = None) -> Output:
-    """Bring the site in line with the newest root: sign again what needs it.
+    """Bring the site in line with the newest root.
+
+    What needs it is signed again.
 
     Examples:
         manifestgen keys apply

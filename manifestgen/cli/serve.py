@@ -49,7 +49,9 @@ def _serve(
     ] = False,
     site: Site = None,
 ) -> Output:
-    """Serve the site as the nginx configuration would, until Ctrl-C, and say who fetches what.
+    """Serve the site as nginx would, and say who fetches what.
+
+    Until Ctrl-C, with the headers of `server nginx`.
 
     Without base_url in the settings, capgo.json is made for the address the device uses.
 

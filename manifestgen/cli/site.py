@@ -49,7 +49,9 @@ def _copy(
         bool, typer.Option("--dry-run", help="Write nothing; say what would be copied.")
     ] = False,
 ) -> Output:
-    """Bring TO up to date with FROM, verifying as it goes; what is there is not sent again.
+    """Bring TO up to date with FROM, verifying as it goes.
+
+    What is there is not sent again.
 
     Interrupted, it goes on where it stopped. A TO that is newer or another site is refused. A web
     server lists no channels: those of this project and of its root are copied, and every C.

@@ -43,7 +43,9 @@ def _verify(
     ] = None,
     channel: ChannelName = None,
 ) -> Output:
-    """Check all that devices and auditors would: roots, signatures, history, every blob.
+    """Check all that devices and auditors would.
+
+    That is: roots, signatures, history, every blob.
 
     Trusted is the project's own root in .manifestgen/root, or FILE; never the site's copy.
 

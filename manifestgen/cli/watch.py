@@ -40,7 +40,9 @@ def _watch(
         bool, typer.Option("--poll", help="Look again and again: network mounts, containers.")
     ] = False,
 ) -> Output:
-    """Publish each change of a build to a development site, until Ctrl-C.
+    """Publish each change of a build to a development site.
+
+    Until Ctrl-C.
 
     The site, its keys and its root are in .manifestgen/dev/; production never hears of them.
 
