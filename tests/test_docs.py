@@ -40,6 +40,7 @@ _PAGES = [
 ]
 _FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(manifestgen [^`]+)`")
+_COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )*manifestgen ")
 _PROGRAM = "import sys; from manifestgen.cli import main; sys.exit(main())"
 _CDN = "https://cdn.example.com/app"
 
@@ -50,7 +51,7 @@ def commands(page: str) -> list[str]:
     for block in _FENCED.findall(page):
         for line in block.replace("\\\n", " ").splitlines():
             text = line.removeprefix("$ ").partition("  #")[0].strip()
-            if text.startswith("manifestgen "):
+            if _COMMAND.match(text):
                 found.append(text)
     # Inline mentions with a placeholder in capitals are talk, not commands to type.
     whole = [text for text in _INLINE.findall(page) if not re.search(r"\b[A-Z]{2,}\b", text)]
@@ -231,13 +232,16 @@ def _must(command: str, folder: Path) -> None:
 
 
 def _run(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    arguments = [sys.executable, "-c", _PROGRAM, *shlex.split(command)[1:]]
-    if shlex.split(command)[1] in {"serve", "watch"}:
+    words = shlex.split(command)
+    first = words.index("manifestgen")
+    environ = {**os.environ, **dict(word.split("=", 1) for word in words[:first])}
+    arguments = [sys.executable, "-c", _PROGRAM, *words[first + 1 :]]
+    if words[first + 1] in {"serve", "watch"}:
         return _run_until_it_talks([*arguments, "--port", "0"], folder)
     return subprocess.run(
         arguments,
         cwd=folder,
-        env=os.environ,
+        env=environ,
         capture_output=True,
         text=True,
         check=False,
