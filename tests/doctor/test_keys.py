@@ -1,7 +1,6 @@
 """Keys that others can read, keys in git or in the site, keys that no root names."""
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -34,7 +33,6 @@ def git(project: Project, *arguments: str) -> None:
         cwd=project.folder,
         check=True,
         capture_output=True,
-        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
     )
 
 

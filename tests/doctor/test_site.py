@@ -174,6 +174,20 @@ def test_what_stock_plugins_are_told_is_examined(
     assert set(found(project, area="site")) == codes
 
 
+def test_an_empty_site_is_no_problem_where_another_is_live(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(project.site)
+    assert "not_published" in {one["code"] for one in problems(project)}
+    monkeypatch.setenv("MANIFESTGEN_BASE_URL", NOWHERE)
+    assert {one["code"] for one in problems(project)} == {"unreachable"}
+
+
+def problems(project: Project) -> list[dict[str, str]]:
+    findings = project("doctor", "--json").json["findings"]
+    return [one for one in findings if one["severity"] == "problem"]
+
+
 def test_a_site_that_cannot_be_written_is_said(project: Project) -> None:
     project.site.chmod(0o555)
     try:
