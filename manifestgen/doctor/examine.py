@@ -12,7 +12,8 @@ from manifestgen.core.release import Scheme
 from manifestgen.doctor.app import check_app
 from manifestgen.doctor.finding import Area, Finding
 from manifestgen.doctor.keys import check_keys
-from manifestgen.doctor.live import Local, check_live
+from manifestgen.doctor.live import check_live
+from manifestgen.doctor.origin import Local
 from manifestgen.doctor.site import check_site
 from manifestgen.errors import Error
 from manifestgen.publish.trust import RootChain, load_roots
