@@ -142,13 +142,36 @@ def project(tmp_path: Path, environ: Mapping[str, str]) -> Path:
     return folder
 
 
-def test_every_command_of_the_page_works(project: Path, environ: dict[str, str]) -> None:
+@pytest.fixture
+def served(project: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """Serve the project's own site, where the page says it is online."""
+    _must("manifestgen publish dist", project, environ)
+    with subprocess.Popen(
+        ["manifestgen", "serve", "--port", "0"],
+        cwd=project,
+        env=environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert server.stderr is not None
+            found = re.search(r"http://127\.0\.0\.1:\d+", server.stderr.readline())
+            assert found
+            yield found[0]
+        finally:
+            server.terminate()
+
+
+def test_every_command_of_the_page_works(
+    project: Path, served: str, environ: dict[str, str]
+) -> None:
     pytest.importorskip("obstore")
-    for number, line in enumerate(["manifestgen publish dist", *_lines()]):
+    for number, line in enumerate(_lines()):
         if "manifestgen publish" in line:
             version = json.dumps({"version": f"1.5.{number}"})
             (project / "dist/package.json").write_text(version)
         real = line.replace("example-updates", seaweedfs.BUCKET)
+        real = real.replace("https://cdn.example.com/app", served)
         real = re.sub(r"https://ACCOUNT\S+", environ["AWS_ENDPOINT_URL"], real)
         _must(real, project, environ)
 
