@@ -176,20 +176,24 @@ def test_every_command_of_the_page_works(
         _must(real, project, environ)
 
 
-def test_an_alarm_needs_neither_keys_nor_a_copy(project: Path, environ: dict[str, str]) -> None:
+def test_an_alarm_needs_neither_keys_nor_a_copy(
+    project: Path, served: str, environ: dict[str, str]
+) -> None:
     pytest.importorskip("obstore")
-    bucket = f"--site s3://{seaweedfs.BUCKET}/alarm"
-    _must(f"manifestgen publish dist {bucket}", project, environ)
+    bucket = f"s3://{seaweedfs.BUCKET}/alarm"
+    _must(f"manifestgen publish dist --site {bucket}", project, environ)
     shutil.rmtree(project / ".manifestgen/keys")
-    check = f"manifestgen refresh --check {bucket}"
-    _must(check, project, environ)
     later = {**environ, "SOURCE_DATE_EPOCH": str(int(time.time()) + 20 * 86_400)}
-    assert _run(check, project, later).returncode == 1
+    for site in (bucket, served):
+        check = f"manifestgen refresh --check --site {site}"
+        _must(check, project, environ)
+        assert _run(check, project, later).returncode == 1
 
 
 def _must(line: str, folder: Path, environ: Mapping[str, str]) -> None:
     done = _run(line, folder, environ)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert "alarm:" not in done.stdout
 
 
 def _run(line: str, folder: Path, environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":

@@ -1,6 +1,8 @@
 """`publish`: from a build folder to the manifest devices see."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +12,7 @@ import typer
 from manifestgen.cli.project import made_lines
 from manifestgen.cli.report import ChannelName, Output, Session, Site, command, known_versions
 from manifestgen.core.release import Scheme
-from manifestgen.errors import UsageError
+from manifestgen.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from manifestgen.bundle import Build
@@ -121,15 +123,16 @@ def _publish(
     live = replace(settings, base_url=None) if made.files else settings
     with session.progress("packing", _size(source)) as progress:
         store = open_site(live, dry_run=dry_run, progress=progress.sent if progress else None)
-        done = publish(
-            settings,
-            request,
-            store=store,
-            ask=session.ask,
-            now=now,
-            progress=progress,
-            dry_run=dry_run,
-        )
+        with _hinting(live):
+            done = publish(
+                settings,
+                request,
+                store=store,
+                ask=session.ask,
+                now=now,
+                progress=progress,
+                dry_run=dry_run,
+            )
     seconds = round(time.perf_counter() - started, 3)
     session.say(*(f"note: {note}" for note in done.patched.notes))
     if done.unlisted:
@@ -139,6 +142,21 @@ def _publish(
             "note: capgo.json was not written; stock Capgo plugins need `base_url` to be set", ""
         )
     return Output(_data(done, seconds), _text(done, settings, seconds, request, dry_run))
+
+
+@contextmanager
+def _hinting(settings: "Settings") -> Iterator[None]:
+    """Say what to do where nothing answers at `base_url` yet, as before a first publish."""
+    try:
+        yield
+    except StoreError as error:
+        if not settings.base_url or not str(error).startswith(f"{settings.base_url}/"):
+            raise
+        hint = (
+            "publishing goes on from what is live there: start the server first, a 404 will do;"
+            " or take `base_url` out of manifestgen.toml until it runs"
+        )
+        raise StoreError(str(error), hint=hint, code=error.code) from None
 
 
 def _source(

@@ -18,12 +18,15 @@ def open_site(
 
     So a CI job needs nothing but the keys: what is not in its folder is read from the web server,
     verified like everything else, and only what is new is written. A live site that answers 404
-    is a first publish. A bucket tells `progress` what it was sent.
+    is a first publish. A bucket tells `progress` what it was sent. With `dry_run` the site may be a
+    web server, which can be read and no more.
 
     Raises:
         StoreError: the live site cannot be reached; going on would start a second history.
     """
     if settings.site.startswith(("http://", "https://")):
+        if dry_run:  # looking needs no place to write to
+            return Overlay(open_store(settings.site))
         raise UsageError(
             f"{settings.site} can only be read", hint="publish into a folder and copy it there"
         )

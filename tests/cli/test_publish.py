@@ -833,3 +833,15 @@ def test_a_live_site_of_another_project_is_refused(project: Project) -> None:
     job = ci_job(project, "job")
     with web_server(other / "site") as url:
         job.refuses(*("publish", "dist2", "--base-url", url), code=3, error=MANIFEST)
+
+
+def test_where_nothing_is_online_yet_publish_says_what_to_do(project: Project) -> None:
+    with (project.folder / "manifestgen.toml").open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(f'base_url = "http://127.0.0.1:9/app"\n{text}')
+    shutil.rmtree(project.site)
+    said = project("publish", "dist2")
+    assert said.code == 6
+    assert "hint: publishing goes on from what is live there: start the server first" in said.err
+    assert not project.site.exists()
