@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.bench.measure import Command, Contender, Result, compete
 from tests.bench.pairs import Pair
 
-_OPTIONAL = {"zstd": "zstandard", "bsdiff4": "bsdiff4"}
+_OPTIONAL = {"zstd": "backports.zstd", "bsdiff4": "bsdiff4"}
 _SLOW = {"brotli each", "bsdiff4"}
 
 _Start = tuple[Sequence[Command], Callable[[], int]]
@@ -35,7 +35,14 @@ def table(pairs: Sequence[Pair], rounds: int, scratch: Path) -> str:
 
 
 def _installed() -> list[str]:
-    return [name for name, module in _OPTIONAL.items() if importlib.util.find_spec(module)]
+    return [name for name, module in _OPTIONAL.items() if _is_there(module)]
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
 
 
 def _row(pair: Pair, contenders: Sequence[str], rounds: int, scratch: Path) -> str:

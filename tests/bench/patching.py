@@ -88,14 +88,14 @@ def _brotli(folder: Path, files: list[File]) -> int:
 
 def _zstd(old: bytes, new: bytes) -> bytes:
     """Do as `zstd --patch-from` does."""
-    zstandard = import_module("zstandard")
-    log = max(10, (len(old) + len(new)).bit_length())
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        19, window_log=min(31, log), enable_ldm=True, threads=2
-    )
-    dictionary = zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    packer = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
-    return bytes(packer.compress(new))
+    zstd = import_module("backports.zstd")
+    options = {
+        zstd.CompressionParameter.compression_level: 19,
+        zstd.CompressionParameter.enable_long_distance_matching: 1,
+        zstd.CompressionParameter.window_log: min(31, max(10, (len(old) + len(new)).bit_length())),
+    }
+    base = zstd.ZstdDict(old, is_raw=True).as_prefix
+    return bytes(zstd.compress(new, options=options, zstd_dict=base))
 
 
 if __name__ == "__main__":
