@@ -233,7 +233,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
                 raise typer.Exit(output.exit_code)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        if any(one.name == "site" for one in own):
+        if any(one.name in {"site", "target"} for one in own):  # what is written to
             own.append(_option("single_publisher", SinglePublisher, default=False))
         run.__signature__ = inspect.Signature([*own, *_COMMON])  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in (*own, *_COMMON)}

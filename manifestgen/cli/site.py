@@ -3,7 +3,7 @@
 Example: manifestgen site copy site /mnt/mirror/site
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,7 +67,8 @@ def _copy(
 
     settings = session.settings(base_url=base_url)
     trusted = trusted_anchor(settings, root)
-    here, there = _open(source), _open(target)
+    here = _open(source)
+    there = _open(target, single_publisher=settings.single_publisher)
     _check_apart(source, target)
     with ExitStack() as stack:
         done = copy_site(
@@ -83,11 +84,12 @@ def _copy(
     return Output(_data(done, source, target, dry_run), _text(done, source, target, dry_run))
 
 
-def _open(location: str) -> "Store":
+def _open(location: str, *, single_publisher: bool = False) -> "Store":
     from manifestgen.stores import open_store
 
     # A path on the command line is relative to where the person stands.
-    return open_store(location if "://" in location else Path(location).absolute())
+    place = location if "://" in location else Path(location).absolute()
+    return open_store(place, single_publisher=single_publisher)
 
 
 def _check_apart(source: str, target: str) -> None:
@@ -95,17 +97,18 @@ def _check_apart(source: str, target: str) -> None:
         raise UsageError(
             f"{target} can only be read", hint="copy into the folder or bucket that it serves"
         )
-    same = source.rstrip("/") == target.rstrip("/")
-    if "://" not in source and "://" not in target:
-        one, other = Path(source).resolve(), Path(target).resolve()
-        same = one == other
-        if one in other.parents or other in one.parents:
-            raise UsageError(
-                f"of {source} and {target} one lies inside the other",
-                hint="name a folder beside it",
-            )
-    if same:
+    one, other = _place(source), _place(target)
+    if one == other:
         raise UsageError(f"{source} is both FROM and TO", hint="name two different places")
+    if one in other.parents or other in one.parents:
+        raise UsageError(
+            f"of {source} and {target} one lies inside the other", hint="name a place beside it"
+        )
+
+
+def _place(location: str) -> PurePath:
+    """Return a path to compare: in a bucket its own, which cannot be one of a folder."""
+    return PurePosixPath(location) if "://" in location else Path(location).resolve()
 
 
 def _progress(session: Session, stack: "ExitStack", plan: "Plan") -> "Progress | None":

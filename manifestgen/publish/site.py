@@ -204,16 +204,26 @@ class Site:
     def publish_roots(self) -> None:
         """Bring the site's copy of the root chain up to date; a different one is refused."""
         for number, document in enumerate(self.chain.documents, 1):
-            stored = self.store.get(root_name(number), limit=LIMITS.root_bytes)
-            if stored is None:
-                self.store.create(root_name(number), document)
-            elif stored.data != document:
+            if self._created_or_there(root_name(number), document) != document:
                 raise VerificationError(
                     f"{root_name(number)} of the site is not this project's root",
                     code="root",
                     hint="is this another project's site? Check `site` in manifestgen.toml",
                 )
         self._put(ROOT, lambda: self.chain.newest)
+
+    def _created_or_there(self, name: str, document: bytes) -> bytes:
+        """Return what the site has under a name, which is `document` if it had nothing."""
+        stored = self.store.get(name, limit=LIMITS.root_bytes)
+        if stored is None:
+            try:
+                self.store.create(name, document)
+            except ConflictError:
+                # Of several who begin a site at once, one is first; the others look what it wrote.
+                stored = self.store.get(name, limit=LIMITS.root_bytes)
+                if stored is None:
+                    raise
+        return stored.data if stored else document
 
     def _check_no_newer_root(self) -> None:
         following = root_name(len(self.chain.documents) + 1)

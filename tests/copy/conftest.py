@@ -6,8 +6,9 @@ import pytest
 
 from tests.channels.conftest import Publisher, shop_template
 from tests.publish.project import copy_project
+from tests.stores.conftest import careless, location, prefix, seaweed
 
-__all__ = ["shop_template"]
+__all__ = ["careless", "location", "prefix", "seaweed", "shop_template"]
 
 URL = "https://cdn.example.com/app"
 

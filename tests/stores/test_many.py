@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from manifestgen.stores import open_store
+from manifestgen.config import load
+from manifestgen.errors import VerificationError
+from manifestgen.publish.site import Site
+from manifestgen.publish.trust import load_roots
+from manifestgen.stores import MemoryStore, Store, open_store
+from manifestgen.stores.passing import Passing
 from tests.publish.project import Said, ended, process
 from tests.tools.seaweedfs import S3Server
 
@@ -139,6 +144,29 @@ def test_of_eight_publishers_none_loses_a_release(
     versions = published_at_once(shop, site, env, releases=5)
     assert len(versions) == PROCESSES * 5
     check_all_there(shop, site, env, versions)
+
+
+class Beaten(Passing):
+    """Somebody else creates every object just before us, with these bytes or the same."""
+
+    def __init__(self, store: Store, data: bytes | None = None) -> None:
+        super().__init__(store)
+        self._data = data
+
+    def create(self, name: str, data: bytes) -> None:
+        self.store.create(name, self._data or data)
+        self.store.create(name, data)
+
+
+def test_of_two_who_begin_a_site_at_once_the_second_goes_on_only_with_the_same_root(
+    shop: Path,
+) -> None:
+    settings = load(shop / "manifestgen.toml", {})
+    chain, store = load_roots(settings), MemoryStore()
+    Site(Beaten(store), chain, settings).publish_roots()
+    assert [entry.name for entry in store.names()] == ["root.json", "root/1.json"]
+    with pytest.raises(VerificationError, match="is not this project's root"):
+        Site(Beaten(MemoryStore(), b"{}"), chain, settings).publish_roots()
 
 
 @pytest.mark.full
