@@ -46,12 +46,15 @@ _FILES = {
 
 # What the help of a group ends with; commands have theirs in their docstrings.
 _EXAMPLES = {
-    "device": ("manifestgen device check --help", "manifestgen device status --state kiosk"),
+    "device": (
+        "manifestgen device install --site https://cdn.example/app --root 1.json --state kiosk",
+        "manifestgen device status --state kiosk",
+    ),
     "channel": ("manifestgen channel list", "manifestgen channel rollout 100% --over 3d"),
     "keys": ("manifestgen keys list", "manifestgen keys create --only signing --out-dir ci-key"),
     "bundle": ("manifestgen bundle diff 1.3.0 1.4.2", "manifestgen bundle zip dist/"),
     "kit": ("manifestgen kit export --to news.kit", "manifestgen kit inspect news.kit"),
-    "server": ("manifestgen server nginx", "manifestgen server nginx --name updates.example.com"),
+    "server": ("manifestgen server nginx", "manifestgen server caddy --name updates.example.com"),
     "site": (
         "manifestgen site copy site /mnt/mirror/site",
         "manifestgen site copy https://cdn.example.com/app /mnt/usb/site",
