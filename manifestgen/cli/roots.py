@@ -341,9 +341,8 @@ def _sign_root(
 
     session.say(*_shown(settings, file, envelope))
     uris = (key,) if key else settings.root_keys
-    return _told(
-        session, settings, sign_pending(settings, file, _signers(session, settings, uris)), []
-    )
+    signers = _signers(session, settings, uris)
+    return _told(session, settings, sign_pending(settings, file, envelope, signers), [])
 
 
 def _sign_release(

@@ -108,8 +108,10 @@ def _capgo_key(settings: "Settings", key: Path | None) -> "RSAPublicKey | None":
     path = key if key is not None else settings.capgo_public
     if key is not None or path.exists():
         return capgo.load_public(_read(path, "--key"))
-    from manifestgen.signers import load_wrapper
+    from manifestgen.signers import is_elsewhere, load_wrapper
 
+    if is_elsewhere(settings.capgo_key):
+        return None  # an audit starts no program, and loads no library, that its object names
     try:
         # Nobody is asked for a passphrase: a public key is all that is wanted.
         return load_wrapper(settings.capgo_key, folder=settings.folder, ask=lambda _: None).public

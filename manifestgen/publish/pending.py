@@ -25,7 +25,8 @@ from manifestgen.signers.interface import sign
 def read_pending(path: Path) -> Envelope:
     """Read a document that gathers signatures."""
     try:
-        return Envelope.decode(path.read_bytes(), limit=LIMITS.root_bytes)
+        with path.open("rb") as file:  # it may come from anywhere, and be endless
+            return Envelope.decode(file.read(LIMITS.root_bytes + 1), limit=LIMITS.root_bytes)
     except FileNotFoundError:
         raise UsageError(
             f"there is no {path}", hint="documents that wait are in .manifestgen/pending/"

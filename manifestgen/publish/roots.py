@@ -134,12 +134,15 @@ def propose(
     return _accept_or_keep(settings, chain, path, _signed(path, envelope, old, signers))
 
 
-def sign_pending(settings: Settings, path: Path, signers: Sequence[Signer]) -> Proposed:
+def sign_pending(
+    settings: Settings, path: Path, envelope: Envelope, signers: Sequence[Signer]
+) -> Proposed:
     """Add signatures to a root that waits for them, in its file; accept it once they suffice.
 
-    Root 1 follows none: whoever holds one of its keys, and trusts no root yet, may sign it.
+    `envelope` is what was read there and shown: the file may lie where others write, and is not
+    read again. Root 1 follows none: whoever holds one of its keys, and trusts no root yet, may
+    sign it.
     """
-    envelope = read_pending(path)
     envelope.expect(Kind.ROOT)
     new = Root.from_json(envelope.signed)
     chain = chain_before(settings, new)
