@@ -76,6 +76,16 @@ def test_every_step_of_a_workflow_uses_or_runs_something() -> None:
                 assert ("uses" in step) != ("run" in step)
 
 
+def test_what_writes_into_a_locked_bucket_sends_checksums() -> None:
+    """AWS refuses an upload under object lock that has none."""
+    for document in documents():
+        for job in _jobs(document):
+            steps = [*job.get("script", []), *(one.get("run", "") for one in job.get("steps", []))]
+            if any("s3://" in step for step in steps):
+                variables = {**document.get("env", {}), **job.get("variables", {})}
+                assert variables["AWS_CHECKSUM_ALGORITHM"] == "SHA256"
+
+
 def test_the_publisher_may_not_delete() -> None:
     policy = json.loads(next(text for text in blocks("json") if '"Statement"' in text))
     allowed = [one for one in policy["Statement"] if one["Effect"] == "Allow"]
