@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 from manifestgen import __version__
 from manifestgen.core.limits import LIMITS
 from manifestgen.errors import StoreError
-from manifestgen.stores.http import HttpStore, proxied
+from manifestgen.stores.http import HttpStore, Patience, connections, expect, proxied
 
 _SECONDS: Final = 20.0
 _LONGEST: Final = 120.0  # seconds for one answer
@@ -119,7 +119,8 @@ class Asker:
         url = name if "://" in name else f"{self.base}/{name}"
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "identity", "Connection": "close"}
         try:
-            with proxied(url) or urllib3.PoolManager() as manager:
+            with connections(url, Patience()) as manager:
+                expect(0)
                 response = manager.request(
                     method,
                     url,
@@ -155,12 +156,14 @@ class Asker:
 
 def _body(response: urllib3.BaseHTTPResponse, url: str, most: int) -> bytes:
     data, until = bytearray(), time.monotonic() + _LONGEST
+    expect(_CHUNK)
     while piece := response.read(_CHUNK, decode_content=False):
         data += piece
         if len(data) > most:
             raise StoreError(f"{url}: more than {most} bytes")
         if time.monotonic() > until:
             raise StoreError(f"{url}: not read within {_LONGEST:g} s")
+        expect(_CHUNK)
     return bytes(data)
 
 

@@ -7,6 +7,7 @@ server, mirror or proxy can do:
 * endless documents: `get` stops at its limit, and at a deadline that covers every retry;
 * endless trickle: less than `Patience.slowest` bytes a second, headers included, is given up, so a
   download takes at most its signed size divided by that;
+* endless nothing: informal answers, headers, trailers and compressed emptiness are counted, too;
 * redirects: five at most, on the same host, never from https to http;
 * cuts: a download goes on where it stopped, if the server proves that it is still the same object;
   else it begins again and must first repeat, byte for byte, what was already delivered.
@@ -19,6 +20,7 @@ import hashlib
 import io
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -59,6 +61,7 @@ _MOVED: Final = {301, 302, 303, 307, 308}
 _PASSING: Final = {429, 500, 502, 503, 504}
 _REDIRECTS: Final = 5
 _CHUNK: Final = 16 * 1024
+_AROUND: Final = 1024 * 1024  # bytes of headers, or of whatever else is no content
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
 
 
@@ -95,7 +98,7 @@ class HttpStore:
     def __init__(self, base_url: str, *, patience: Patience | None = None) -> None:
         self._base = _checked(base_url)
         self._patience = patience or Patience()
-        self._pool = _manager(self._base, self._patience)
+        self._pool = connections(self._base, self._patience)
 
     @property
     def location(self) -> str:
@@ -179,6 +182,7 @@ class HttpStore:
         raise StoreError(f"{self._url(name)}: more than {_REDIRECTS} redirects")
 
     def _request(self, method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        expect(0)
         return self._pool.request(
             method,
             url,
@@ -211,12 +215,14 @@ class HttpStore:
     def _read(self, response: BaseHTTPResponse, name: str, limit: int, until: float) -> bytes:
         url, data = self._url(name), bytearray()
         with _explained(url, self._patience):
+            expect(_CHUNK)
             while piece := response.read(_CHUNK):
                 data += piece
                 if len(data) > limit:
                     raise too_large(url, limit)
                 if time.monotonic() > until:
                     raise StoreError(f"{url}: not read within {self._patience.document:g} s")
+                expect(_CHUNK)
         return bytes(data)
 
     def _patiently(self, attempt: Callable[[], T], until: float | None) -> T:
@@ -300,6 +306,7 @@ class _Download(io.RawIOBase):
 
     def _receive(self, most: int) -> bytes:
         with _explained(self._url, self._patience):
+            expect(most)
             # Unlike `read`, this does not lose what came before a cut.
             data = self._response.read1(most)
         if not data and self._size is not None and self._delivered < self._size:
@@ -354,6 +361,7 @@ class _Download(io.RawIOBase):
         again, left = hashlib.sha256(), self._delivered
         while left:
             with _explained(self._url, self._patience):
+                expect(_CHUNK)
                 data = response.read(min(left, _CHUNK))
             if not data:
                 break
@@ -364,6 +372,21 @@ class _Download(io.RawIOBase):
                 f"{self._url}: changed while it was being downloaded",
                 hint="run the same command again",
             )
+
+
+class _Allowance(threading.local):
+    """How many bytes may still come, in this thread, before what was asked for is there."""
+
+    left: int = _AROUND
+
+
+_allowance: Final = _Allowance()
+
+
+def expect(wanted: int) -> None:
+    """Take note that the next piece is to have so many bytes at most, and headers before them."""
+    # Chunks of one byte each, which nobody sends, take six.
+    _allowance.left = 8 * wanted + _AROUND
 
 
 class _PacedSocket(io.RawIOBase):
@@ -391,6 +414,9 @@ class _PacedSocket(io.RawIOBase):
         count = self._raw.readinto(buffer)
         self._waited += time.monotonic() - begun
         self._received += count or 0
+        _allowance.left -= count or 0
+        if _allowance.left < 0:
+            raise StoreError("the server sends far more than the answer that it is asked for")
         slow = self._received < self._waited * self._patience.slowest
         if slow and self._waited > self._patience.grace:
             # Not a timeout to urllib3, and not worth a retry: it passes through as it is.
@@ -401,7 +427,7 @@ class _PacedSocket(io.RawIOBase):
         return count
 
 
-def _manager(base: str, patience: Patience) -> urllib3.PoolManager:
+def connections(base: str, patience: Patience) -> urllib3.PoolManager:
     """Make the connections to one site, each answer read through a `_PacedSocket`."""
 
     class Response(HTTPResponse):
@@ -434,6 +460,7 @@ def _manager(base: str, patience: Patience) -> urllib3.PoolManager:
 
 
 def proxied(base: str) -> urllib3.ProxyManager | None:
+    """Return the way through the environment's proxy, if one stands before a site."""
     parts = urlsplit(base)
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.netloc):

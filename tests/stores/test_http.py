@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from manifestgen import __version__
+from manifestgen.doctor.ask import Asker
 from manifestgen.errors import FormatError, StoreError, UsageError
 from manifestgen.stores.http import HttpStore, Patience
 from tests.stores.web import Fault, Request, Web, serving
@@ -223,6 +224,45 @@ def test_a_trickle_is_given_up_at_once(web: Web, data: bytes) -> None:
     with pytest.raises(StoreError, match="less than 100000 bytes a second"):
         download(web, SLOW)
     assert len(web.seen) == 2
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+UNENDING = {
+    "informal answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trailers": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n"),
+    # A gzip header, then empty blocks that are not the last one.
+    "compressed": (
+        HEAD + b"Content-Encoding: gzip\r\n\r\n" + b"\x1f\x8b\x08" + bytes(7),
+        b"\0\0\0\xff\xff",
+    ),
+}
+
+
+def endless(begin: bytes, again: bytes) -> Fault:
+    def flood(request: Request) -> None:
+        request.close_connection = True
+        request.wfile.write(begin)
+        while not request.web.closing.is_set():
+            request.wfile.write(again * 1000)
+
+    return flood
+
+
+@pytest.mark.parametrize("kind", UNENDING)
+def test_endless_nothing_is_given_up(web: Web, kind: str) -> None:
+    web.always = endless(*UNENDING[kind])
+    with pytest.raises(StoreError, match="far more than the answer"):
+        store(web, SLOW).get(MANIFEST)
+    with pytest.raises(StoreError, match="far more than the answer"):
+        download(web, SLOW)
+    assert len(web.seen) == 2
+
+
+@pytest.mark.parametrize("kind", ["informal answers", "trailers"])
+def test_the_doctor_gives_endless_nothing_up(web: Web, kind: str) -> None:
+    web.always = endless(*UNENDING[kind])
+    with pytest.raises(StoreError, match="far more than the answer"):
+        Asker(web.url).ask("GET", MANIFEST)
 
 
 def test_a_slow_reader_is_not_held_against_the_server(web: Web) -> None:
