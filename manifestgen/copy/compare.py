@@ -164,19 +164,18 @@ def _changed_releases(source: Source, target: Store) -> Iterator[str]:
         if stored is None:
             yield name
         elif stored.data != ours:
-            if not _same_signed(stored.data, ours):
+            there, here = _decoded(stored.data), _decoded(ours)
+            if there is None or here is None or there.signed != here.signed:
                 raise _fork(target, name)
-            yield name  # signed again since, by newer keys
+            if source.chain.improves(here, there):
+                yield name  # signed again since, by newer keys
 
 
-def _same_signed(one: bytes, other: bytes) -> bool:
+def _decoded(data: bytes) -> Envelope | None:
     try:
-        digests = {
-            Envelope.decode(data, limit=LIMITS.release_bytes).digest() for data in (one, other)
-        }
+        return Envelope.decode(data, limit=LIMITS.release_bytes)
     except VerificationError:
-        return False
-    return len(digests) == 1
+        return None
 
 
 def _missing_blobs(source: Source, target: Store) -> dict[Digest, int]:

@@ -145,7 +145,7 @@ def _copy_blob(source: Store, target: Store, blob: Digest, size: int, scratch: P
     with closing(file):
         digest, count = hashlib.sha256(), 0
         try:
-            with place.open("wb") as copy:
+            with place.open("xb") as copy:  # never through what others put there
                 for chunk in _chunks(file, size):
                     copy.write(chunk)
                     digest.update(chunk)

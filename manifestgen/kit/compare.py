@@ -276,9 +276,11 @@ def _changed_releases(documents: Documents, store: Store) -> dict[str, bytes]:
             found[name] = data
         elif stored.data != data:
             there = Envelope.decode(stored.data, limit=LIMITS.release_bytes)
-            if there.signed != Envelope.decode(data, limit=LIMITS.release_bytes).signed:
+            ours = Envelope.decode(data, limit=LIMITS.release_bytes)
+            if there.signed != ours.signed:
                 raise _fork(f"{name} of the kit is not the release that is here")
-            found[name] = data
+            if documents.chain.improves(ours, there):
+                found[name] = data
     return found
 
 

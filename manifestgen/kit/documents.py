@@ -205,13 +205,15 @@ def _needed(heads: Iterable[TrustedManifest], lists: Lists) -> Iterator[tuple[Di
 
 def _chain(kit: Kit, trust: Trust) -> RootChain:
     """Join the kit's roots to the trusted ones: one of the two continues the other."""
-    documents = [kit.archive.read(member, LIMITS.root_bytes) for member in kit.roots]
     _check_app(kit, trust)
-    trust.check(documents[0])
-    chain = trust.chain or RootChain((documents[0],), (_first(documents[0]),))
+    first = kit.archive.read(kit.roots[0], LIMITS.root_bytes)
+    trust.check(first)
+    chain = trust.chain or RootChain((first,), (_first(first),))
     if chain.keyrings[0].root.app != kit.contents.app:
         raise _wrong_app(kit.contents.app, chain.keyrings[0].root.app)
-    for number, document in enumerate(documents, 1):
+    for number, member in enumerate(kit.roots, 1):
+        # One at a time: there may be very many, and nobody has signed them yet.
+        document = kit.archive.read(member, LIMITS.root_bytes)
         if number > len(chain.documents):
             with _judging(root_name(number)):
                 chain = chain.extended(document)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from manifestgen.config import Settings
+from manifestgen.core.envelope import Envelope
 from manifestgen.core.keyring import Keyring
 from manifestgen.errors import ConflictError, StoreError, UsageError, VerificationError
 from manifestgen.stores import DirectoryStore
@@ -45,6 +46,20 @@ class RootChain:
         """Return the chain with the next root, or raise `VerificationError`."""
         keyring = self.keyring.follow(document)
         return RootChain((*self.documents, document), (*self.keyrings, keyring))
+
+    def improves(self, release: Envelope, stored: Envelope) -> bool:
+        """Tell whether a release may take the place of the same one with other signatures.
+
+        Only older ones lose by it: whoever carries documents may have kept those of revoked keys.
+        """
+        return self._stands(release) or not self._stands(stored)
+
+    def _stands(self, release: Envelope) -> bool:
+        try:
+            self.keyring.release(release)
+        except VerificationError:
+            return False
+        return True
 
 
 def load_roots(settings: Settings) -> RootChain:

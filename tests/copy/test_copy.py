@@ -140,6 +140,25 @@ def test_roots_and_releases_that_were_signed_again_arrive(source: Publisher) -> 
     assert is_sound(source, target)
 
 
+def test_a_mirror_that_kept_the_signatures_of_before_brings_none_back(source: Publisher) -> None:
+    before = site_files(source.site)
+    source.does("keys create --only signing --out-dir new")
+    old = source.data("keys list")["keys"][0]["keyid"]
+    source.does(f"keys rotate {old} --to file:new/signing.pem")
+    target = MemoryStore()
+    copied(source, target)
+    after = files(target)
+    channels = source.data("channel list")["channels"]
+    offered = {one["version"] for channel in channels for one in channel["offers"]}
+    kept = [name for name in before if name.startswith("releases/") and name[9:-5] not in offered]
+    mirror = MemoryStore()
+    for name, data in {**after, **{name: before[name] for name in kept}}.items():
+        mirror.create(name, data)
+    assert any(before[name] != after[name] for name in kept)
+    assert not copied(source, target, mirror).changed
+    assert files(target) == after
+
+
 def test_a_blob_that_was_pruned_is_no_hindrance(source: Publisher) -> None:
     source.later(days=200)
     source.does("refresh")

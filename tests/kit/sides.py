@@ -140,13 +140,13 @@ def filled(files: dict[str, bytes]) -> MemoryStore:
     return store
 
 
-def rotates(side: Side) -> None:
-    """Put another manifest key in the place of the first."""
+def rotates(side: Side, role: str = "manifest") -> None:
+    """Put another key in the place of the first, in one role."""
     root = json.loads((side.folder / ".manifestgen/root/1.json").read_text())["signed"]
     old = root["keys"][0]["keyid"]
     side.does("keys", "create", "--only", "signing", "--out-dir", "new")
     to = "file:new/signing.pem"
     config = side.folder / "manifestgen.toml"
-    text = config.read_text().replace("[keys]", f'[keys]\nmanifest = ["{to}"]', 1)
-    side.does("keys", "rotate", old[:12], "--to", to, "--role", "manifest")
+    text = config.read_text().replace("[keys]", f'[keys]\n{role} = ["{to}"]', 1)
+    side.does("keys", "rotate", old[:12], "--to", to, "--role", role)
     config.write_text(text)

@@ -6,8 +6,10 @@ is left to find it is what was signed.
 
 import hashlib
 import json
+import os
 import random
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +17,15 @@ from pathlib import Path
 import pytest
 
 from manifestgen.core import canonical
+from manifestgen.core.limits import LIMITS
 from manifestgen.errors import Error, FormatError, VerificationError
 from manifestgen.kit import Trust
-from manifestgen.kit.archive import BLOCK, END, Archive, header, padding
+from manifestgen.kit.archive import BLOCK, END, Archive, header, padding, write_member
 from manifestgen.kit.contents import Contents, Kit
+from manifestgen.kit.documents import read_documents
 from manifestgen.stores.names import blob_name
 from tests.kit.conftest import Gap
-from tests.kit.sides import Side, contents, filled, outside, project_trust, take
+from tests.kit.sides import Side, contents, filled, outside, project_trust, rotates, take
 
 Members = list[tuple[str, bytes]]
 
@@ -194,6 +198,46 @@ def test_files_that_belong_to_no_kit(gap: Gap, door: Door, tmp_path: Path) -> No
     for what, files, code in unlisted(members(gap.second)):
         found = door.refuses(written(tmp_path / "more.kit", fitting(files)))
         assert found.code == code, (what, found)
+
+
+def test_signatures_of_before_do_not_come_back(gap: Gap, tmp_path: Path) -> None:
+    """A courier may have kept what revoked keys signed; nobody could offer such a release again."""
+    before = dict(members(gap.outside.exports("before.kit")))
+    rotates(gap.outside, "release")
+    kit = gap.outside.exports("after.kit")
+    gap.inside.imports(kit)
+    names = [
+        name
+        for name, data in members(kit)
+        if name.startswith("releases/") and data != before[name] and "1.2.0" not in name
+    ]
+    assert names
+    old = [(name, before[name] if name in names else data) for name, data in members(kit)]
+    assert not gap.inside.imports(written(tmp_path / "old.kit", fitting(old)))["changed"]
+    assert {name: gap.inside.files()[name] for name in names} == {
+        name: data for name, data in members(kit) if name in names
+    }
+
+
+def test_what_nobody_signed_is_not_held_in_memory(gap: Gap, tmp_path: Path) -> None:
+    first = dict(members(gap.second))["root/1.json"]
+    more, size = 400, LIMITS.root_bytes
+    said = Contents("com.example.app", 1 + more, (), 1 + more, len(first) + more * size).encode()
+    kit = tmp_path / "roots.kit"
+    with kit.open("wb") as file:
+        write_member(file, "kit.json", said)
+        write_member(file, "root/1.json", first)
+        for number in range(2, 2 + more):
+            file.write(header(f"root/{number}.json", size))
+            file.seek(size, os.SEEK_CUR)  # zeros that take no place on the disk
+        file.write(END)
+    tracemalloc.start()
+    try:
+        with Kit.open(kit) as opened, pytest.raises(VerificationError):
+            read_documents(opened, Trust(fingerprint=gap.outside.fingerprint))
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_kit_json_says_has_to_be_so(gap: Gap, door: Door, tmp_path: Path) -> None:
