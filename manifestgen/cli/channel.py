@@ -14,6 +14,7 @@ from manifestgen.cli.report import (
     command,
     known_channels,
     known_versions,
+    one_line,
     plural,
     table,
 )
@@ -86,7 +87,7 @@ def _show(session: Session, *, site: Site = None, channel: ChannelName = None) -
         f" expires {one['expires']}" + (", paused" if one["paused"] else "")
     ]
     rows = [["version", "share", "for", "floor", "bytes", "notes"]]
-    rows += [[str(offer[name]) for name in _COLUMNS] for offer in one["offers"]]
+    rows += [[one_line(str(offer[name])) for name in _COLUMNS] for offer in one["offers"]]
     lines.append(table(rows) if one["offers"] else "offers nothing")
     if one["withdrawn"]:
         lines.append(f"withdrawn: {', '.join(one['withdrawn'])}")

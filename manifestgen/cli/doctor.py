@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifestgen.cli.report import ChannelName, Output, Session, Site, command, plural
+from manifestgen.cli.report import ChannelName, Output, Session, Site, command, one_line, plural
 from manifestgen.config import check_base_url
 
 if TYPE_CHECKING:
@@ -78,13 +78,8 @@ def _text(found: "Sequence[Finding]", summary: str) -> str:
     for area, group in groupby(found, key=lambda one: one.area):
         lines.append(area)
         for one in sorted(group, key=lambda one: order.index(one.severity)):
-            lines.append(f"  {one.severity:<9}{_shown(one.sentence)} [{one.code}]")
+            lines.append(f"  {one.severity:<9}{one_line(one.sentence)} [{one.code}]")
             if one.fix:
-                lines.append(f"           fix: {_shown(one.fix)}")
+                lines.append(f"           fix: {one_line(one.fix)}")
         lines.append("")
     return "\n".join([*lines, summary])
-
-
-def _shown(text: str) -> str:
-    """Leave nothing in a text that a terminal would obey: servers and files have their say here."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

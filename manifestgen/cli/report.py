@@ -4,6 +4,7 @@ The rules of the terminal, obeyed here and nowhere else:
 
 * Data goes to stdout, talk to stderr: notices, progress, `error: …` and `hint: …`, lower case,
   without a full stop, each on one line whatever bytes a file name or a site puts into it.
+  Nothing that is printed for people reaches the terminal as more than text.
 * `--json` prints one object on stdout and asks nothing; failures are `{error, code, hint, exit}`.
 * `-q` silences all talk but errors. `-v` logs the `manifestgen` logger to stderr.
 * Nothing is asked where `CI` is set or standard input is no terminal. Passphrases come from
@@ -18,6 +19,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -166,7 +168,7 @@ class Session:
         """Tell a person something that is no data."""
         if not self.quiet:
             for line in lines:
-                print(line, file=sys.stderr)
+                print(_plain(line), file=sys.stderr)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator["Bars | None"]:
@@ -228,7 +230,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
                 raise typer.Exit(fail(error, as_json=json)) from None
             except OSError as error:
                 raise typer.Exit(fail(_unforeseen(error), as_json=json)) from None
-            print(_dumped(output.data) if json else output.text)
+            print(_dumped(output.data) if json else _plain(output.text))
             if output.exit_code:
                 raise typer.Exit(output.exit_code)
 
@@ -257,8 +259,8 @@ def fail(error: Error, *, as_json: bool) -> int:
         fields = {"error": str(error), "code": error.code, "hint": hint}
         print(_dumped({**fields, "exit": error.exit_code}))
     else:
-        print(f"error: {_one_line(str(error))}", file=sys.stderr)
-        print(f"hint: {_one_line(hint)}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        print(f"hint: {one_line(hint)}", file=sys.stderr)
     return error.exit_code
 
 
@@ -280,9 +282,21 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Escape line ends and whatever else a terminal would obey."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _plain(text: str) -> str:
+    """Escape what a terminal would obey, but for line ends and tabs."""
+    return re.sub(r"[^\n\t]+", lambda found: one_line(found[0]), text)
+
+
+class _Plain(logging.Formatter):
+    """What servers say is logged, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _plain(super().format(record))
 
 
 def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
@@ -316,7 +330,9 @@ def _secret_file(variable: str, path: Path) -> bytes:
 def _log(*, verbose: bool) -> None:
     logger = logging.getLogger("manifestgen")
     if verbose and not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Plain())
+        logger.addHandler(handler)
         logger.setLevel(logging.INFO)
 
 

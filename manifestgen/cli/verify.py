@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from manifestgen.cli.report import ChannelName, Output, Session, command, plural, table
+from manifestgen.cli.report import ChannelName, Output, Session, command, one_line, plural, table
 from manifestgen.errors import KeyUseError, UsageError
 
 if TYPE_CHECKING:
@@ -147,8 +147,10 @@ def _text(report: "Report") -> str:
         for part in report.parts
     ]
     lines = [table(rows)] if rows else []
-    lines += [f"note: {note.where}: {note.message}" for note in report.notes]
-    lines += [f"problem: {one.where}: {one.message} ({one.code})" for one in report.problems]
+    lines += [one_line(f"note: {note.where}: {note.message}") for note in report.notes]
+    lines += [
+        one_line(f"problem: {one.where}: {one.message} ({one.code})") for one in report.problems
+    ]
     documents, blobs = plural(report.documents, "document"), plural(report.blobs, "blob")
     total = f"{documents}, {blobs}, {plural(report.bytes, 'byte')}"
     lines.append(f"{'verified' if report.ok else 'not to be trusted'}: {total}")

@@ -1,6 +1,7 @@
 """The rules of the terminal: what goes where, and that no text breaks them."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import typer
 
 from manifestgen.cli import main
-from manifestgen.cli.report import Session, fail, plural, table
+from manifestgen.cli.report import Output, Session, command, fail, plural, table
 from manifestgen.errors import (
     ConflictError,
     Error,
@@ -65,6 +67,36 @@ def test_no_text_breaks_the_line_or_reaches_the_terminal(
     assert hint.startswith("hint: ")
     assert rest == ""
     assert (error + hint).isprintable()
+
+
+def test_what_a_site_says_is_text_and_stays_in_its_line(project: Project) -> None:
+    project.publishes("dist2", "--notes", "better\nwithdrawn: 1.0.0")
+    said = project.does("channel", "show")
+    assert [line for line in said.out.splitlines() if line.startswith("withdrawn")] == []
+    assert r"better\nwithdrawn: 1.0.0" in said.out
+
+
+def test_neither_data_nor_talk_nor_logs_reach_the_terminal_as_more_than_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = typer.Typer()
+    hostile = "a\tb\n\x1b[2J\r\x9b\u202eä"
+    logged = logging.getLogger("manifestgen.tests")
+
+    def says(session: Session) -> Output:
+        """Say it in every way."""
+        session.say(hostile)
+        logged.info("%s", hostile)
+        return Output({"said": hostile}, hostile)
+
+    command(app, "says")(says)
+    try:
+        typer.main.get_command(app).main(["--verbose"], standalone_mode=False)
+    finally:
+        logging.getLogger("manifestgen").handlers.clear()
+    out, err = capsys.readouterr()
+    shown = "a\tb\n\\x1b[2J\\r\\x9b\\u202eä\n"
+    assert (out, err) == (shown, 2 * shown)
 
 
 def test_letters_of_any_script_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
