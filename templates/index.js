@@ -323,14 +323,16 @@
     }
   }
 
-  /* What stock plugins are told: the rules of `core/stock.py`, as far as digests and keys go. */
+  /* What stock plugins are told: the rules of `core/stock.py`, for wherever the site may be. */
 
   async function stock(source, channel, trusted) {
     const whole = await source.read(`${channel}/capgo.json`, 2 ** 24);
     if (!whole) return { skip: 'not there: stock Capgo plugins are told nothing' };
-    const answers = PLATFORMS.map((platform) => answer(trusted, platform));
+    const lists = new Map();
+    for (const release of trusted.releases) lists.set(release, await listed(source, release));
+    const answers = PLATFORMS.map((platform) => answer(trusted, platform, lists));
     const alike = JSON.stringify(answers[0]) === JSON.stringify(answers[1]);
-    agrees(`${channel}/capgo.json`, whole, alike ? answers[0] : answer(trusted, null));
+    agrees(`${channel}/capgo.json`, whole, alike ? answers[0] : answer(trusted, null, lists));
     for (const [n, platform] of PLATFORMS.entries()) {
       const name = `${channel}/capgo-${platform}.json`;
       const data = await source.read(name, 2 ** 24);
@@ -340,8 +342,13 @@
     return 'says what the manifest says';
   }
 
-  function answer({ manifest, releases }, platform) {
-    if (manifest.paused) return { kind: 'blocked' };
+  const base64 = (data) => btoa(String.fromCharCode(...data));
+  const spelt = (checksum, form) => (form === 'v2' ? base64(checksum) : hex(checksum));
+  const blocked = (message) => ({ error: 'blocked', kind: 'blocked', message });
+
+  /** What plugins are told, its members sorted and its addresses relative. */
+  function answer({ manifest, releases }, platform, lists) {
+    if (manifest.paused) return blocked('updates are paused');
     const everyone = ({ platforms, native }) =>
       (!platforms.length || platforms.includes(platform)) &&
       !native.some(
@@ -359,30 +366,66 @@
     if (!release)
       return manifest.withdrawn.length && !manifest.offers.length
         ? { version: 'builtin' }
-        : { kind: 'blocked' };
+        : blocked('nothing is offered to every device');
     const { version, bundle, capgo } = release;
-    const said = { version, url: blobName(bundle.blob) };
-    if (!capgo) return { ...said, checksum: bundle.plain };
-    const base64 = (data) => btoa(String.fromCharCode(...data));
-    const checksum = capgo.form === 'v2' ? base64(capgo.checksum) : hex(capgo.checksum);
-    return { ...said, session_key: `${base64(capgo.iv)}:${base64(capgo.session_key)}`, checksum };
+    const files = lists.get(release);
+    return {
+      checksum: capgo ? spelt(capgo.checksum, capgo.form) : bundle.plain,
+      ...(files ? { manifest: files } : {}),
+      ...(capgo ? { session_key: `${base64(capgo.iv)}:${base64(capgo.session_key)}` } : {}),
+      url: blobName(bundle.blob),
+      version,
+    };
   }
 
-  function agrees(name, data, want) {
+  /** The single files of a release as plugins are told of them; `null` if they cannot be. */
+  async function listed(source, { files, capgo }) {
+    if (!files) return null;
+    const data = await source.read(blobName(files.blob), files.size);
+    if (!data || (await digest(data)) !== files.blob) return null; // which is found out below
+    return new Reader(decode(data, files.size), '$').list('files', LIMITS.files, (value, at) => {
+      const one = new Reader(value, at);
+      const packed = one.text('encoding', /^(br|none)$/, '`br` or `none`') === 'br';
+      return {
+        download_url: blobName(one.digest('blob')),
+        file_hash: capgo ? spelt(one.bytes('checksum', 256), capgo.form) : one.digest('sha256'),
+        file_name: one.text('path', /./) + (packed ? '.br' : ''),
+      };
+    });
+  }
+
+  /** Compare byte for byte, all but where the site is: nobody knows which of two members counts. */
+  function agrees(name, data, relative) {
     let said;
     try {
-      said = JSON.parse(fromUtf8(data));
+      said = { ...JSON.parse(fromUtf8(data)) };
     } catch {
       fail(`${name} is not JSON`, 'format');
     }
-    for (const member of ['version', 'url', 'session_key', 'checksum', 'kind']) {
-      const value = said && said[member];
-      const right =
-        member === 'url' && want.url
-          ? String(value).endsWith(`/${want.url}`)
-          : value === want[member];
-      if (!right) fail(`${name} does not follow from the manifest: its ${member}`, 'stock');
+    const differs = (what) =>
+      fail(`${name} does not follow from the manifest: ${what}`, 'stock');
+    const want = absolute(relative, String(said.url));
+    for (const member of new Set([...Object.keys(want).reverse(), ...Object.keys(said)])) {
+      if (JSON.stringify(said[member]) !== JSON.stringify(want[member])) differs(`its ${member}`);
     }
+    const text = JSON.stringify(want, null, 1).replace(
+      /[\u007f-\uffff]/g,
+      (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+    if (!same(utf8(`${text}\n`), data)) differs('how it is written');
+  }
+
+  /** Put the address of the site before each blob, as far as `url` has one. */
+  function absolute(relative, url) {
+    if (!relative.url) return relative;
+    const found = url.endsWith(`/${relative.url}`) ? url.slice(0, -relative.url.length) : '';
+    const base = /^https?:\/\/[^\s?#]+\/$/.test(found) ? found : '…/';
+    const manifest = (relative.manifest || []).map((one) => ({
+      ...one,
+      download_url: base + one.download_url,
+    }));
+    const files = relative.manifest ? { manifest } : {};
+    return { ...relative, ...files, url: base + relative.url };
   }
 
   /* Blobs. */
@@ -436,22 +479,24 @@
       );
     }
     const sheet = new Sheet();
-    const known = fingerprint();
+    const [known, given] = [fingerprint(), linked]; // both may change meanwhile
     const trust = await roots(source, sheet, known);
     const lines = [];
     const versions = new Map();
     if (trust) {
-      for (const channel of channels(source)) {
+      const every = channels(source);
+      if (!every.length) await sheet.check('Channels', () => fail('none is here', 'missing'));
+      for (const channel of every) {
         const trusted = await channelChecks(source, sheet, trust.newest, channel, versions);
         if (trusted) lines.push(trusted);
       }
-      const every = payloads(lines);
-      if (every.length) sheet.group('Files devices download');
-      for (const one of every)
+      const files = payloads(lines);
+      if (files.length) sheet.group('Files devices download');
+      for (const one of files)
         await sheet.check(one.what, (told) => blob(source, one.payload, told));
       name(versions);
     }
-    conclude(sheet, trust, known);
+    conclude(sheet, trust, known, given);
   }
 
   function channels(source) {
@@ -468,7 +513,7 @@
     }
   }
 
-  function conclude({ done, failed }, trust, known) {
+  function conclude({ done, failed }, trust, known, given) {
     if (failed.length) {
       const more = failed.length > 3 ? [`and ${failed.length - 3} more below`] : [];
       return say(
@@ -485,7 +530,7 @@
       const from = trust.chain.findIndex((one) => one.digest.startsWith(known)) + 1;
       const rest = from < number ? `, and root ${number} follows from it` : '';
       const what = `This is what the keys of ${app} signed: root ${from} is the one you know${rest}.`;
-      return say('good', title, what, ...(linked ? [LINKED] : []));
+      return say('good', title, what, ...(given ? [LINKED] : []));
     }
     return say(
       '',

@@ -19,6 +19,7 @@ from tests.tools.nginx import Nginx, serve
 
 NOTES: Final = '<img src=x onerror="document.title=1"> & "more"\n</script><script>alert(1)</script>'
 PATIENCE: Final = 60_000  # milliseconds: machines are shared
+URL: Final = {"MANIFESTGEN_BASE_URL": "https://cdn.example.com/app"}
 NO_SUBTLE: Final = "Object.defineProperty(crypto, 'subtle', { value: undefined })"
 AXE: Final = """\
 async () => (await axe.run()).violations.map(({ id, nodes }) => [id, ...nodes.map((n) => n.html)])
@@ -60,14 +61,13 @@ class World:
 def world(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("status")
     project = copy_project(published, folder / "project")
-    url = {"MANIFESTGEN_BASE_URL": "https://cdn.example.com/app"}
     for command in (
         ("keys", "renew"),
         ("publish", "dist2", "--rollout", "10%", "--notes", NOTES),
         ("channel", "rollout", "50%", "--over", "3d"),
         ("channel", "promote", "1.1.0", "--to", "beta"),
     ):
-        said = ended(process(project, *command, env=url))
+        said = ended(process(project, *command, env=URL))
         assert said.code == 0, said.err
     sites = folder / "sites"
     shutil.copytree(project / "site", sites / "good")
@@ -242,6 +242,23 @@ TAMPERED: dict[str, tuple[Tamper, str, str]] = {
         "production/capgo.json",
         "does not follow from the manifest: its checksum (stock)",
     ),
+    "stock plugins told more": (
+        lambda site: swap(site / "production/capgo.json", "{\n", '{\n "breaking": true,\n'),
+        "production/capgo.json",
+        "does not follow from the manifest: its breaking (stock)",
+    ),
+    "stock plugins told twice": (
+        lambda site: swap(site / "production/capgo.json", "{\n", '{\n "version": "9.9.9",\n'),
+        "production/capgo.json",
+        "does not follow from the manifest: how it is written (stock)",
+    ),
+    "no channel": (
+        lambda site: [
+            swap(site / "index.html", f'data-channel="{one}"', "") for one in ("beta", "production")
+        ],
+        "Channels",
+        "none is here (missing)",
+    ),
 }
 
 
@@ -252,6 +269,7 @@ SELDOM: Final = {
     "history missing",
     "blob cut short",
     "stock plugins told another key",
+    "no channel",
 }
 
 
@@ -270,6 +288,29 @@ def test_what_was_tampered_with_is_red_and_says_why(world: World, page: Page, na
     assert any(one.startswith(what) and why in reason for one, reason in bad.items()), bad
     assert " failed." in said.splitlines()[0]
     assert all(f"{one}: {reason}" in said for one, reason in list(bad.items())[:3])
+
+
+@pytest.mark.parametrize("form", ["v3", pytest.param("v2", marks=pytest.mark.full)])
+def test_the_single_files_that_stock_plugins_are_told_of_are_compared(
+    world: World, page: Page, tmp_path: Path, form: str
+) -> None:
+    folder = build(tmp_path / "dist")
+    (folder / "noise.bin").write_bytes(os.urandom(200_000))
+    (folder / "Ünï \U0001f600.txt").write_text("é" * 100)
+    (tmp_path / "manifestgen.toml").write_text(
+        f'app = "com.example.app"\n[capgo]\ndelta = true\nchecksum = "{form}"\n'
+    )
+    assert ended(process(tmp_path, "publish", "dist", env=URL)).code == 0
+    site = shutil.copytree(tmp_path / "site", world.folder / f"delta-{form}")
+    told = site / "production/capgo.json"
+    page.goto(world.address(site))
+    verified(page)
+    assert rows(page, "bad") == {}
+    assert "says what the manifest says" in rows(page, "good")["production/capgo.json"]
+    names = re.findall(r'"file_name": (".*")', told.read_text())
+    swap(told, names[0], names[1])
+    verified(page)
+    assert "its manifest (stock)" in rows(page, "bad")["production/capgo.json"]
 
 
 def test_another_projects_site_is_not_the_root_one_knows(
