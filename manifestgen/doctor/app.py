@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from manifestgen.capacitor import CapacitorConfig, find_config
 from manifestgen.config import Settings
@@ -136,7 +136,7 @@ def _update_url(app: _App) -> Iterator[Finding]:
             f"updateUrl: '{wanted}'; or autoUpdate: false, with the JavaScript client",
         )
         return
-    if urlsplit(url).scheme != "https":
+    if _split(url).scheme != "https":
         yield _AREA.problem(
             "update_url_plain",
             f"updateUrl {url} is not https: iOS and Android refuse it",
@@ -163,8 +163,16 @@ def _reports(app: _App) -> Iterator[Finding]:
         code = "stats_url" if name == "statsUrl" else "channel_url"
         if url is None:
             yield _AREA.problem(code, f"{name} is not set: {what}", f"{name}: ''")
-        elif (urlsplit(url).hostname or "").endswith("capgo.app"):
+        elif (_split(url).hostname or "").endswith("capgo.app"):
             yield _AREA.problem(code, f"{name} is {url}: {what}", f"{name}: ''")
+
+
+def _split(url: str) -> SplitResult:
+    """Take an address apart; what is none has no parts."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _key(app: _App) -> Iterator[Finding]:
@@ -209,7 +217,7 @@ def _form(app: _App, pem: str) -> Iterator[Finding]:
     except OSError:
         return
     try:
-        theirs = capgo.load_public(pem.encode())
+        theirs = capgo.load_public(pem.encode(errors="replace"))
     except Error as error:
         yield _AREA.problem("key_form", f"publicKey: {error}", fix)
         return

@@ -23,8 +23,9 @@ SPREAD: Final = "..."
 Value: TypeAlias = "str | float | bool | Unread | Mapping[str, Value] | None"
 
 _SKIPPED: Final = re.compile(
-    r"""(?P<text>'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`)"""
-    r"""|(?P<comment>//[^\n]*|/\*.*?\*/)""",
+    # What has no end goes as far as it may: to look for one at each quote takes for ever.
+    r"""(?P<text>'(?:\\.|[^'\\\n])*'?|"(?:\\.|[^"\\\n])*"?|`(?:\\.|[^`\\])*`?)"""
+    r"""|(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))""",
     re.DOTALL,
 )
 _TEXT: Final = re.compile(
@@ -47,11 +48,11 @@ def find_object(program: str, name: str) -> Mapping[str, Value] | Unread | None:
     Of several the last counts; comments do not.
     """
     text = without_comments(program)
-    found: Mapping[str, Value] | Unread | None = None
-    for key in re.finditer(rf"(?<![\w$.])(['\"]?){re.escape(name)}\1\s*:", text):
-        value, _ = _value(text, key.end(), 0)
-        found = value if isinstance(value, Mapping) else COMPUTED
-    return found
+    keys = list(re.finditer(rf"(?<![\w$.])(['\"]?){re.escape(name)}\1\s*:", text))
+    if not keys:
+        return None
+    value, _ = _value(text, keys[-1].end(), 0)
+    return value if isinstance(value, Mapping) else COMPUTED
 
 
 def without_comments(program: str) -> str:
@@ -122,10 +123,10 @@ def _end_of_expression(text: str, at: int) -> int:
     """Return where an expression ends: at the comma or closing bracket of what is around it."""
     depth = 0
     while at < len(text):
-        if found := _TEXT.match(text, at):
+        char = text[at]
+        if char in "'\"`" and (found := _SKIPPED.match(text, at)):
             at = found.end()
             continue
-        char = text[at]
         if char in "([{":
             depth += 1
         elif depth == 0 and char in ",)]};":

@@ -65,6 +65,12 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"updateUrl": "http://127.0.0.1:9/production/capgo.json"},
         {"update_url", "update_url_plain"},
     ),
+    "an address that is none": ({"updateUrl": "https://["}, {"update_url", "update_url_plain"}),
+    "reports to nowhere": ({"statsUrl": "https://["}, {"app"}),
+    "a key of half a character": (
+        {"publicKey": "-----BEGIN RSA PUBLIC KEY-----\ud800"},
+        {"key_form"},
+    ),
     "JavaScript mode": ({"updateUrl": GONE, "autoUpdate": False}, {"app"}),
     "JavaScript mode, newer word": ({"updateUrl": GONE, "autoUpdate": "off"}, {"app"}),
     "reports by default": ({"statsUrl": GONE}, {"stats_url"}),
@@ -237,6 +243,12 @@ def test_literals_are_read_and_nothing_is_guessed(case: str) -> None:
 
 def test_a_deep_program_is_no_trouble() -> None:
     assert find_object("X: " + "{ a: " * 5000, "X") is not None
+
+
+@pytest.mark.parametrize("text", ["'\\", "`\\", "/*", "X: { ", "X: a "])
+def test_what_never_ends_is_read_once(text: str) -> None:
+    # Read once from each place on, it would take hours.
+    find_object(text * 300_000, "X")
 
 
 def test_an_app_beside_the_project_is_looked_at_by_itself(
