@@ -12,7 +12,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -174,7 +174,9 @@ def _span(manifest: Manifest) -> tuple[datetime, datetime]:
     begin = min(manifest.issued, *(ramp.start for ramp in ramps))
     end = max(ramp.end for ramp in ramps)
     # A ramp of an hour would be a line at the edge of a month.
-    return begin, max(end, manifest.issued) + (end - begin) / 4
+    last = max(end, manifest.issued)
+    # Nothing follows the year 9999, which whoever stole a key may have signed.
+    return begin, last + min((end - begin) / 4, datetime.max.replace(tzinfo=UTC) - last)
 
 
 def _moments(manifest: Manifest, begin: datetime, end: datetime) -> list[datetime]:

@@ -8,7 +8,7 @@ import pytest
 from manifestgen.config import load
 from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.keys import Algorithm
-from manifestgen.core.manifest import Manifest
+from manifestgen.core.manifest import Manifest, Ramp, Rollout
 from manifestgen.signers import load_signer
 from manifestgen.signers.create import create_signing_key
 from manifestgen.signers.interface import sign
@@ -54,6 +54,15 @@ def test_however_often_the_number_jumps_a_new_root_still_undoes_it(project: Proj
         project.does("refresh")
     rotate(project)
     project.publishes("dist2")
+
+
+def test_a_ramp_to_the_end_of_time_stops_no_publisher(project: Project) -> None:
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    rollout = Rollout(10_000, ramp=Ramp(1, first, last))
+    offers = tuple(replace(one, rollout=rollout) for one in project.manifest().manifest.offers)
+    steal(project, sequence=2, offers=offers)
+    project.does("refresh")
+    assert "9999-12-31" in (project.site / "index.html").read_text()
 
 
 def test_a_time_that_leaves_no_room_for_another_is_not_continued(project: Project) -> None:
