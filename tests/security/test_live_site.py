@@ -25,6 +25,28 @@ def test_a_stale_server_does_not_bring_back_what_was_withdrawn(
     assert not list(project.site.rglob("*.json"))
 
 
+def test_a_job_with_its_keys_in_variables_may_remember_what_it_signed(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = project.copied("stale")
+    keys = project.folder / ".manifestgen/keys"
+    monkeypatch.setenv("CI", "1")
+    monkeypatch.setenv("MANIFESTGEN_KEY_ROOT", "env:PEM")
+    monkeypatch.setenv("PEM", (keys / "signing.pem").read_text())
+    shutil.rmtree(keys)
+    keys.mkdir(mode=0o700)
+    project.does("channel", "withdraw", "1.0.0")
+    assert (keys / "sequences.json").exists()
+    shutil.rmtree(project.site)
+    with web_server(stale.site) as url:
+        config = project.folder / "manifestgen.toml"
+        config.write_text(f'base_url = "{url}"\n{config.read_text()}')
+        check_refusal(project("refresh"), code=3, error="shows manifest 1 of production; 2 was")
+        (keys / "sequences.json").unlink()
+        project.does("refresh")
+    assert project.offered() == ["1.0.0"], "without a memory it goes by what the server shows"
+
+
 def test_a_copy_that_was_restored_is_carried_on_from(project: Project) -> None:
     backup = project.copied("backup")
     project.does("publish", "dist2")
