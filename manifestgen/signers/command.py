@@ -13,6 +13,7 @@ asked for it, so a program can refuse or be slow, and do no other harm.
 import base64
 import binascii
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -41,6 +42,8 @@ _SECONDS: Final = 60.0
 _MOST: Final = 64 * 1024  # bytes of output; a public key in PEM has 450
 _SHOWN: Final = 500  # characters of what a program complains about
 _COORDINATE: Final = 32
+_SECRETS: Final = re.compile(r"MANIFESTGEN_(KEY_.*|PASSPHRASE|PIN)", re.DOTALL)
+"""Variables that may hold other keys than the program's own, and what opens them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class Program:
             return subprocess.Popen(
                 [*self.words, operation],
                 cwd=self.folder,
+                env={k: v for k, v in os.environ.items() if not _SECRETS.fullmatch(k)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

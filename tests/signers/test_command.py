@@ -146,6 +146,19 @@ def test_a_command_must_be_one(command: str, tmp_path: Path) -> None:
         load_signer(f"command:{command}", folder=tmp_path, ask=nobody)
 
 
+def test_a_program_gets_no_secret_of_another_key(
+    p256: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = ("MANIFESTGEN_KEY_ROOT", "MANIFESTGEN_PASSPHRASE", "MANIFESTGEN_PIN")
+    for name in (*ours, "VAULT_TOKEN", "MANIFESTGEN_COMMAND_TIMEOUT"):
+        monkeypatch.setenv(name, "60s")
+    path = program(tmp_path, f"#!/bin/sh\nenv > seen\nopenssl pkey -in {p256} -pubout\n")
+    load_signer(f"command:{path}", folder=tmp_path, ask=nobody)
+    seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert seen.isdisjoint(ours)
+    assert {"PATH", "VAULT_TOKEN", "MANIFESTGEN_COMMAND_TIMEOUT"} <= seen
+
+
 def test_words_are_split_as_by_a_shell_and_nothing_is_expanded(tmp_path: Path) -> None:
     program(tmp_path, '#!/bin/sh\nfor one; do echo "<$one>"; done >&2; exit 1\n')
     with pytest.raises(KeyUseError) as refused:
