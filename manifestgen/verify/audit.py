@@ -4,20 +4,27 @@ What a document means is for the modules that ask for it.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.keys import KeyId, PublicKey
 from manifestgen.errors import VerificationError
-from manifestgen.stores.interface import Entry, Store
+from manifestgen.stores.interface import Entry, Store, Stored
 from manifestgen.stores.names import BLOBS, CLIENT, INDEX, RELEASES, ROOT, ROOTS
+from manifestgen.stores.parallel import LOCAL, workers
+from manifestgen.verify.ahead import ahead
 from manifestgen.verify.report import Note, Part, Problem, Report
 
 ROOT_PART: Final = "root chain"
 _PARTS = {ROOT: ROOT_PART, ROOTS: ROOT_PART, RELEASES: "releases", BLOBS: "blobs"}
 _OWN = (INDEX, CLIENT)
+
+
+class _Get(Protocol):
+    def __call__(self, name: str, *, limit: int) -> Stored | None: ...
 
 
 class Audit:
@@ -27,16 +34,30 @@ class Audit:
         self.store = store
         self.listing: Mapping[str, Entry] | None = _listing(store)
         self.seen: set[str] = set()
+        self._get: _Get = store.get
         self._files: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._problems: list[Problem] = []
         self._notes: list[Note] = []
 
+    @contextmanager
+    def reading_ahead(self, names: Iterable[str], limit: int) -> Iterator[None]:
+        """Fetch documents several at a time that are going to be read in about this order."""
+        if workers(self.store) == LOCAL:
+            yield
+            return
+        with ahead(self.store, names, limit) as reader:
+            self._get = reader.get
+            try:
+                yield
+            finally:
+                self._get = self.store.get
+
     def look(self, name: str, limit: int) -> bytes | None:
         """Read a document that may be missing; one that is too large counts as read, and bad."""
         self.seen.add(name)
         with self.judging(name):
-            stored = self.store.get(name, limit=limit)
+            stored = self._get(name, limit=limit)
             if stored is not None:
                 self.count(name, len(stored.data))
                 return stored.data
@@ -53,7 +74,7 @@ class Audit:
     def peek(self, name: str, limit: int) -> bytes | None:
         """Read what need not be there, nor be a document if it is; nothing is counted."""
         try:
-            stored = self.store.get(name, limit=limit)
+            stored = self._get(name, limit=limit)
         except VerificationError:
             return None
         return stored.data if stored else None

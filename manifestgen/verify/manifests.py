@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 
 from manifestgen.core.envelope import Kind
 from manifestgen.core.keyring import Keyring, TrustedManifest, check_fresh
@@ -64,9 +65,16 @@ class _History:
         self._keyrings = roots.keyrings
         self._channel = channel
         self._visited: set[str] = set()
+        self._numbers = _numbers(audit, channel)
 
     def check(self, head: TrustedManifest, data: bytes | None) -> tuple[TrustedManifest, ...]:
         """Walk from `head`, whose bytes devices poll; without them history has its only copy."""
+        numbers = chain([head.manifest.sequence], self._candidates(head.manifest.sequence))
+        names = (history_name(self._channel, number) for number in numbers)
+        with self._audit.reading_ahead(names, LIMITS.manifest_bytes):
+            return self._walk(head, data)
+
+    def _walk(self, head: TrustedManifest, data: bytes | None) -> tuple[TrustedManifest, ...]:
         if data is not None:
             self._check_copy(head, data)
             self._check_nothing_ahead(head)
@@ -109,7 +117,7 @@ class _History:
             # Some servers answer a page for what they do not have.
             stands = self._stands(self._keyrings[-1:], data, sequence + 1)
             return [sequence + 1] if stands else []
-        later = [number for number in self._numbers() if number > sequence]
+        later = [number for number in self._numbers if number > sequence]
         return [number for number in later if not self._is_disowned(self._peek(number), number)]
 
     def _peek(self, number: int) -> bytes:
@@ -213,7 +221,7 @@ class _History:
 
     def _candidates(self, number: int) -> Sequence[int]:
         if self._audit.listing is not None:
-            return [older for older in reversed(self._numbers()) if older < number]
+            return [older for older in reversed(self._numbers) if older < number]
         return range(number - 1, 0, -1)  # no list: a stolen key signs any number it likes
 
     def _check_rest(self) -> None:
@@ -225,9 +233,6 @@ class _History:
                     self._audit.note(name, "signed by keys since revoked, and nothing leads to it")
                 else:
                     self._audit.problem(name, "history", "no later manifest leads to it")
-
-    def _numbers(self) -> list[int]:
-        return _numbers(self._audit, self._channel)
 
     def _need(self, number: int) -> bytes | None:
         name = history_name(self._channel, number)

@@ -39,10 +39,12 @@ def check_releases(audit: Audit, roots: Roots, lines: Sequence[Line]) -> Release
         for release in usable(line.head)
     }
     said, kept = _said(roots, lines)
-    for name in sorted({*said, *(one for one in audit.listed(RELEASES) if one.endswith(".json"))}):
-        release = _checked(audit, roots, name, said.get(name, {}), offered)
-        if release is not None:
-            kept[name] = release
+    names = sorted({*said, *(one for one in audit.listed(RELEASES) if one.endswith(".json"))})
+    with audit.reading_ahead(names, LIMITS.release_bytes):
+        for name in names:
+            release = _checked(audit, roots, name, said.get(name, {}), offered)
+            if release is not None:
+                kept[name] = release
     past = (release for name, release in sorted(kept.items()) if name not in offered)
     return Releases(tuple(offered.values()), tuple(past))
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from threading import Event
 
 import pytest
 
 from manifestgen.errors import StoreError, UsageError
 from manifestgen.stores.http import HttpStore, Patience
+from manifestgen.verify.ahead import ahead
 from tests.stores.web import Request, Web, serving
 from tests.verify.project import Files, Project
 
@@ -86,6 +88,41 @@ def test_an_old_manifest_in_some_cache(project: Project, files: Files, web: Web)
     web.files = {**files, manifest: files[second]}
     report = project.verify(HttpStore(web.url))
     assert [(one.where, one.code) for one in report.problems] == [(manifest, "history")]
+
+
+def test_history_is_fetched_before_it_is_judged(project: Project, files: Files, web: Web) -> None:
+    together, waiting = Event(), []
+
+    def gathered(request: Request) -> None:
+        if "/history/" in request.path:
+            waiting.append(request.path)
+            if len(waiting) == 3:
+                together.set()
+            if not together.wait(20):
+                request.reply(500, b"")
+                return
+        request.serve()
+
+    web.files, web.always = files, gathered
+    expected = replace(project.expected, channels=("production",), possible=())
+    assert project.verify(HttpStore(web.url, patience=HASTY), expected=expected).ok
+
+
+def test_what_nobody_asks_for_may_fail(project: Project, files: Files, web: Web) -> None:
+    def broken(request: Request) -> None:
+        if request.path.endswith("history/000001.json"):
+            request.reply(500, b"")
+        else:
+            request.serve()
+
+    web.files, web.always = files, broken
+    store = HttpStore(web.url, patience=HASTY)
+    names = [f"production/history/00000{number}.json" for number in (3, 2, 1)]
+    with ahead(store, names, 1_000_000) as reader:
+        assert reader.get(names[0], limit=1_000_000)
+        assert reader.get(names[1], limit=1_000_000)
+    with ahead(store, names, 1_000_000) as reader, pytest.raises(StoreError, match="answered 500"):
+        reader.get(names[2], limit=1_000_000)
 
 
 def test_nothing_there(project: Project, web: Web) -> None:
