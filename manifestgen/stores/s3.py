@@ -25,7 +25,7 @@ import io
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -159,8 +159,7 @@ class S3Store:
         folder = prefix.rpartition("/")[0]
         if folder:
             check_name(folder)
-        # Sorted here: SeaweedFS lists folder by folder, "a/x" before "a-b/x".
-        return iter(sorted(self._listed(folder, prefix), key=lambda entry: entry.name))
+        return _sorted(self._listed(folder, prefix), len(folder) + 1 if folder else 0)
 
     def folders(self) -> list[str]:
         """List the folders at the top; see `Store.folders`."""
@@ -434,6 +433,29 @@ class _Download(io.RawIOBase):
         target[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
+
+
+def _sorted(found: Iterable[Entry], start: int) -> Iterator[Entry]:
+    """Sort a listing with no more than a folder of it in memory, a whole site aside.
+
+    AWS sorts whole names. SeaweedFS goes folder by folder, "a/x" before "a-b/x": what comes between
+    as a name comes right behind the folder, so the folder is held back until names are past it.
+    `start` is where names go on behind the folder that is listed.
+    """
+    held: list[Entry] = []
+    past = ""  # from here on nothing comes that belongs before what is held
+    for entry in found:
+        if entry.name >= past:
+            yield from sorted(held, key=_name)
+            held.clear()
+        held.append(entry)
+        at = entry.name.find("/", start)
+        past = max(past, entry.name if at < 0 else f"{entry.name[:at]}0")  # "0" follows "/"
+    yield from sorted(held, key=_name)
+
+
+def _name(entry: Entry) -> str:
+    return entry.name
 
 
 def _size_of(source: Path | bytes) -> int:

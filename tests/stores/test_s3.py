@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -12,8 +13,10 @@ from obstore.store import S3Store as Plain
 
 from manifestgen.errors import ConflictError, StoreError, UsageError
 from manifestgen.stores import open_store
+from manifestgen.stores.interface import Entry
 from manifestgen.stores.names import ASK, FOREVER
 from manifestgen.stores.s3 import PROBE, Patience, S3Store
+from manifestgen.stores.s3 import _sorted as in_order
 from manifestgen.stores.s3_access import find_access, parse_location
 from tests.stores.conftest import opened
 from tests.stores.s3_proxy import Asked, Proxy, Spoilt, down, healthy, proxied
@@ -129,6 +132,50 @@ def test_listing_pages_and_passes_over_what_is_no_name(
     blobs = {f"blobs/{n:04d}.bin": b"" for n in range(1100)}
     bucket.add_all(blobs)
     assert [entry.name for entry in bucket.names()] == sorted(blobs)
+
+
+FOLDERS = ("a", "a-b", "a.b", "a0", "aa", "b")
+TREE = sorted(
+    {
+        *(f"{one}/{two}/{n}" for one in FOLDERS for two in FOLDERS for n in range(3)),
+        *(f"{one}/{two}.json" for one in FOLDERS for two in FOLDERS),
+        *(f"{one}.json" for one in FOLDERS),
+    }
+)
+
+
+@pytest.mark.parametrize("by", [str, lambda name: name.split("/")], ids=["AWS", "SeaweedFS"])
+@pytest.mark.parametrize("folder", ["", "a/"])
+def test_listings_of_either_order_are_sorted_as_they_come(
+    folder: str, by: Callable[[str], object]
+) -> None:
+    taken: list[str] = []
+
+    def listed() -> Iterator[Entry]:
+        for name in sorted((one for one in TREE if one.startswith(folder)), key=by):  # type: ignore[arg-type]
+            taken.append(name)
+            yield Entry(name, 1, datetime.now(UTC))
+
+    given: list[str] = []
+    most = 0
+    for entry in in_order(listed(), len(folder)):
+        most = max(most, len(taken) - len(given))
+        given.append(entry.name)
+    assert given == [one for one in TREE if one.startswith(folder)]
+    assert most < len(given) * 0.6
+
+
+def test_a_bucket_is_pruned_while_it_is_listed(proxy: Proxy, location: str) -> None:
+    store = opened(proxy.endpoint, location)
+    store.add_all({f"blobs/{n % 4:02x}/{n:04d}.bin": b"" for n in range(1300)})
+    proxy.asked.clear()
+    listed = store.names("blobs/")
+    store.delete(next(listed).name)
+    assert proxy.count("GET", "list-type") == 1, "the rest is not read before it is asked for"
+    for entry in listed:
+        store.delete(entry.name)
+    assert proxy.count("POST", "delete") == 1300
+    assert list(store.names("blobs/")) == []
 
 
 # Conditions
