@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[int], object]
 
 _PROGRESS: Final = 64 * 1024  # bytes; whoever got further may try again at once
-_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)", re.ASCII)
+_RANGE: Final = re.compile(r"bytes (\d{1,18})-\d+/(?:\d+|\*)", re.ASCII)
 
 
 class _Answer(Protocol):
@@ -170,7 +170,10 @@ class _Rest(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         from urllib3.exceptions import HTTPError
 
+        from manifestgen.stores.http import expect
+
         target = memoryview(buffer).cast("B")
+        expect(len(target))
         try:
             data = self._answer.read(min(len(target), 16 * 1024))
         except (HTTPError, OSError) as error:

@@ -21,7 +21,7 @@ BODY: Final = 64 * 1024
 
 _HIDDEN = re.compile(r"/\.(?!well-known/)")
 _STOCK = re.compile(r"[a-z0-9][a-z0-9-]*/capgo(?:-[a-z0-9]+)?\.json", re.ASCII)
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _WHOLE = 256 * 1024  # files up to here are read at once and named by their digest
 _FLAGS = (
     os.O_RDONLY

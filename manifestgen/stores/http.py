@@ -62,7 +62,7 @@ _PASSING: Final = {429, 500, 502, 503, 504}
 _REDIRECTS: Final = 5
 _CHUNK: Final = 16 * 1024
 _AROUND: Final = 1024 * 1024  # bytes of headers, or of whatever else is no content
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
+_RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What arrives, and what does not: cuts, resumes, altered blobs, hostile archives."""
 
 import io
+import random
 import stat
 import struct
 import zipfile
@@ -342,6 +343,22 @@ def test_over_http(device: Device, web: Web, server: Callable[[Request], None] |
     del web.files[manifest_name(CHANNEL)]
     with pytest.raises(StoreError):
         device.install()
+
+
+def test_a_long_rest_is_taken_to_its_end(device: Device, web: Web) -> None:
+    content = {**BIG, "film.bin": random.Random(1).randbytes(3_000_000)}
+    release = device.publisher.bundle("1.0.0", content)
+    device.publisher.publish(Offer(device.publisher.sign(release)))
+    _load(web, device.publisher, release)
+    web.always = _ranged
+    device.site = open_store(web.url)
+    part = device.state / "staging" / f"{release.bundle.blob}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(web.files[blob_name(release.bundle.blob)][:1000])
+    assert device.updater.install().bytes == release.bundle.size - 1000
+    assert [path for _, path, headers in web.seen if "range" in headers] == [
+        f"/app/{blob_name(release.bundle.blob)}"
+    ]
 
 
 def test_a_wrong_range_is_not_believed(device: Device, web: Web) -> None:

@@ -463,6 +463,10 @@ def test_progress_earns_new_retries_and_none_runs_out(web: Web) -> None:
             answer(206, BYTES[100_000:], Content_Range="bytes 100000-307199/999999"),
             id="of another size",
         ),
+        pytest.param(
+            answer(206, BYTES[100_000:], Content_Range=f"bytes {'0' * 5000}-1/{'9' * 5000}"),
+            id="of endless numbers",
+        ),
         pytest.param(answer(206, BYTES[100_000:]), id="no Content-Range"),
         pytest.param(answer(206, BYTES[100_000:], Content_Range="pages 1-2/3"), id="in pages"),
         pytest.param(
