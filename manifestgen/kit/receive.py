@@ -10,7 +10,6 @@ again.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from manifestgen.kit.compare import Change, Plan, compare, here
 from manifestgen.kit.contents import Kit
 from manifestgen.kit.documents import Documents, Line, Trust, read_documents
 from manifestgen.kit.receipt import Reached, Receipt
+from manifestgen.publish.newconfig import toml_text
 from manifestgen.publish.site import Head, Site
 from manifestgen.publish.trust import save_root, write_file
 from manifestgen.stores import Store
@@ -213,13 +213,13 @@ def _found_project(site: Site, trust: Trust) -> tuple[str, ...]:
 
 
 def _config_text(settings: Settings) -> str:
-    url = f"base_url = {json.dumps(settings.base_url)}" if settings.base_url else _NO_URL
+    url = f"base_url = {toml_text(settings.base_url)}" if settings.base_url else _NO_URL
     site = settings.site
     if "://" not in site and Path(site).is_relative_to(settings.folder):
         site = Path(site).relative_to(settings.folder).as_posix()
     return _CONFIG.format(
-        app=json.dumps(settings.app),
-        site=json.dumps(site, ensure_ascii=False),
+        app=toml_text(settings.app),
+        site=toml_text(site),
         base_url=url,
         channel=settings.channel,
     )

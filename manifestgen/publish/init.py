@@ -83,6 +83,7 @@ def init(
             hint="run `manifestgen init` on your machine, commit .manifestgen/root, and give CI the"
             " keys as MANIFESTGEN_KEY_ROOT, MANIFESTGEN_KEY_CAPGO and MANIFESTGEN_KEY_CONTENT",
         )
+    text = new_config(settings)  # which refuses what cannot be written, before keys are made
     before = _present(settings, paths)
     create_keys(settings, NewKeys(), passphrase=None)
     if settings.scheme is Scheme.CAPGO and not settings.capgo_public.exists():
@@ -91,7 +92,7 @@ def init(
     signers = [load_signer(uri, folder=settings.folder, ask=ask) for uri in settings.root_keys]
     envelope = first_root(settings.app, signers, now, others, threshold)
     if not settings.exists:
-        write_file(settings.folder / FILE, new_config(settings).encode())
+        write_file(settings.folder / FILE, text.encode())
     # Last: from here on the project exists, and nothing of it is made again.
     if len(envelope.signatures) < threshold:
         keep_pending(waiting, envelope)

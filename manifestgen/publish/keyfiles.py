@@ -4,7 +4,6 @@ A key file is made once. Where devices already trust a key, a second of its kind
 like the first, so none is made in its place; one made elsewhere (`folder`) is for `keys add`.
 """
 
-import json
 import os
 import tomllib
 from contextlib import suppress
@@ -20,7 +19,7 @@ from manifestgen.core import capgo
 from manifestgen.core.keys import Algorithm, KeyId, PublicKey
 from manifestgen.core.release import Scheme
 from manifestgen.errors import KeyUseError, UsageError
-from manifestgen.publish.newconfig import new_config
+from manifestgen.publish.newconfig import new_config, toml_text
 from manifestgen.publish.trust import write_file
 from manifestgen.signers import Ask, load_signer, load_wrapper
 from manifestgen.signers.create import (
@@ -140,7 +139,7 @@ def create_in_token(
     replaces = _names_no_key(settings, kind)
     made = hsm.create_in_token(uri, settings.folder, ask, algorithm if signs else None)
     entry = "root" if signs else "capgo"
-    pair = TokenPair(made, f"{entry} = {json.dumps(made)}", written=replaces)
+    pair = TokenPair(made, f"{entry} = {toml_text(made)}", written=replaces)
     if signs:
         pair = replace(pair, signing=load_signer(made, folder=settings.folder, ask=ask).public)
     else:

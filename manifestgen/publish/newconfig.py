@@ -3,7 +3,8 @@
 import json
 from typing import Final
 
-from manifestgen.config import DEFAULT_CAPGO_KEY, DEFAULT_ROOT_KEYS, Settings
+from manifestgen.config import DEFAULT_CAPGO_KEY, DEFAULT_ROOT_KEYS, FILE, Settings
+from manifestgen.errors import UsageError
 
 _CONFIG: Final = """\
 # manifestgen: https://pypi.org/project/manifestgen
@@ -35,11 +36,10 @@ def new_config(settings: Settings) -> str:
     Keys that a variable names for this machine alone are left out of it; those that stay where they
     are, in a token or with a program, are the project's.
     """
-    # A string of JSON is one of TOML: quotes and backslashes in a folder's name are escaped.
-    url = f"base_url = {json.dumps(settings.base_url)}" if settings.base_url else _NO_URL
+    url = f"base_url = {toml_text(settings.base_url)}" if settings.base_url else _NO_URL
     return _CONFIG.format(
-        app=json.dumps(settings.app),
-        site=json.dumps(settings.site, ensure_ascii=False),
+        app=toml_text(settings.app),
+        site=toml_text(settings.site),
         base_url=url,
         channel=settings.channel,
         scheme=settings.scheme.value,
@@ -50,4 +50,20 @@ def new_config(settings: Settings) -> str:
 
 
 def _kept(uri: str, default: str) -> str:
-    return json.dumps(uri if uri.startswith(("command:", "pkcs11:")) else default)
+    return toml_text(uri if uri.startswith(("command:", "pkcs11:")) else default)
+
+
+def toml_text(text: str) -> str:
+    """Write a text for TOML, whatever characters a folder's or a program's name has.
+
+    Raises:
+        UsageError: it is no text: a name from a file system need not be UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{text!r} cannot be written into {FILE}", hint="give it a name in UTF-8"
+        ) from None
+    # JSON escapes what TOML does, but for one control character; pairs of surrogates TOML refuses.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
