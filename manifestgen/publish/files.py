@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -24,8 +25,9 @@ from manifestgen.stores import Store
 from manifestgen.stores.batch import add_all
 from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.names import blob_name
+from manifestgen.stores.parallel import LOCAL, askers, in_turn, workers
 
-_WORKERS: Final = 4  # brotli and ciphers let go of the interpreter, and web servers take their time
+_WORKERS: Final = 4  # brotli and ciphers let go of the interpreter
 
 _Kind: TypeAlias = tuple[Digest, bool, bool]
 """All that the blob of a file depends on, under one key."""
@@ -76,14 +78,13 @@ def list_files(
         Error: a file changed since it was packed.
     """
     wrapped = wrapping.wrapped if wrapping else None
-    known = _known(store, earlier, wrapped)
-    work = _Work(store, build, wrapping, scratch, known)
     kinds = {_kind(file): file for file in tree.files}
-    pool = ThreadPoolExecutor(_WORKERS, "files")
-    try:
-        made = dict(zip(kinds, pool.map(work.make, kinds.values()), strict=True))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    known = _known(store, earlier, wrapped)
+    there = _there(store, [known[kind] for kind in kinds if kind in known])
+    made: dict[_Kind, tuple[SingleFile, Path | None]]
+    made = {one: (known[one], None) for one in kinds if known.get(one) in there}
+    lacking = {one: file for one, file in kinds.items() if one not in made}
+    made |= _made(_Work(build, wrapping, scratch), lacking)
     entries = [replace(made[_kind(file)][0], file=file) for file in tree.files]
     fresh = {one.blob: path for one, path in made.values() if path}
     return Listed(FileList(tuple(_wrapped(entries, known, wrapping))).encode(), len(entries), fresh)
@@ -91,17 +92,12 @@ def list_files(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    store: Store
     build: bundle.Build
     wrapping: Wrapping | None
     scratch: Path
-    known: Mapping[_Kind, SingleFile]
 
-    def make(self, file: File) -> tuple[SingleFile, Path | None]:
-        """Return how a file is stored, and the blob to add if there is none."""
-        before = self.known.get(_kind(file))
-        if before and self.store.size(blob_name(before.blob)) == before.stored:
-            return before, None
+    def make(self, file: File) -> tuple[SingleFile, Path]:
+        """Return how a file is stored, and the blob to add."""
         place = self.scratch / "-".join(map(str, _kind(file)))
         squeezed = self._squeezed(file, place.with_suffix(".br"))
         chunks = _chunks(squeezed) if squeezed else self._content(file)
@@ -134,6 +130,14 @@ class _Work:
             raise bundle.changed(path)
 
 
+def _made(work: _Work, kinds: Mapping[_Kind, File]) -> dict[_Kind, tuple[SingleFile, Path]]:
+    pool = ThreadPoolExecutor(_WORKERS, "files")
+    try:
+        return dict(zip(kinds, pool.map(work.make, kinds.values()), strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _kind(file: File) -> _Kind:
     return file.sha256, files.must_compress(file), bundle.is_compressed(file.path)
 
@@ -149,6 +153,18 @@ def _known(
             for one in found.files if found else ():
                 known.setdefault(_kind(one.file), one)
     return known
+
+
+def _there(store: Store, listed: Sequence[SingleFile]) -> set[SingleFile]:
+    """Return the entries whose blobs the site still has, in their size."""
+
+    def is_there(one: SingleFile) -> bool:
+        return store.size(blob_name(one.blob)) == one.stored
+
+    if workers(store) == LOCAL:  # a thread would cost more than asking a disk
+        return set(filter(is_there, listed))
+    with ThreadPoolExecutor(askers(store), "sizes") as pool:
+        return set(compress(listed, in_turn(pool, is_there, listed)))
 
 
 def _under(wrapped: Wrapped | None) -> tuple[bytes, bytes, str, str] | None:

@@ -11,6 +11,8 @@ LOCAL: Final = 2
 """Digests and ciphers let go of the interpreter; more threads would wait for the disk."""
 REMOTE: Final = 8
 """Servers take their time for each answer; urllib3 keeps ten connections."""
+AT_ONCE: Final = 16
+"""Small requests to a bucket, or bytes it is sent: most of each is waiting for the service."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,6 +21,11 @@ R = TypeVar("R")
 def workers(store: Store) -> int:
     """Return how many threads reading or writing a store keeps busy."""
     return REMOTE if "://" in store.location else LOCAL
+
+
+def askers(store: Store) -> int:
+    """Return how many threads may ask a store for no more than whether something is there."""
+    return AT_ONCE if store.location.startswith("s3://") else workers(store)
 
 
 def in_turn(pool: ThreadPoolExecutor, work: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:

@@ -44,6 +44,7 @@ from manifestgen.stores.interface import SMALL, Entry, Stored, changed, exists, 
 from manifestgen.stores.interruptible import interruptibly
 from manifestgen.stores.memory import temporary_folder
 from manifestgen.stores.names import check_name, headers
+from manifestgen.stores.parallel import AT_ONCE
 from manifestgen.stores.s3_access import Access, find_access, parse_location
 from manifestgen.stores.s3_errors import PassingError, Unsupported, is_no_bucket, translated
 
@@ -59,7 +60,6 @@ PROBE: Final = ".manifestgen-probe"
 _PROBED: Final = b"manifestgen tries on this object whether the store honours conditions\n"
 _STALE: Final = '"00000000000000000000000000000000"'  # no bytes of ours have this MD5
 _CHUNK: Final = 1024 * 1024
-_AT_ONCE: Final = 16  # blobs: most of each is waiting for the service
 
 _log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class S3Store:
         self._tell(0, sum(sizes.values()))
         if len(sizes) == 1:
             return sum(map(self._add, sources, sources.values(), sizes.values()))
-        pool = ThreadPoolExecutor(_AT_ONCE, "upload")
+        pool = ThreadPoolExecutor(AT_ONCE, "upload")
         try:
             return sum(pool.map(self._add, sources, sources.values(), sizes.values()))
         finally:
