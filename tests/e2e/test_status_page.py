@@ -313,6 +313,36 @@ def test_the_single_files_that_stock_plugins_are_told_of_are_compared(
     assert "its manifest (stock)" in rows(page, "bad")["production/capgo.json"]
 
 
+STOCK: Final = {
+    "paused": (("channel", "pause"), {"capgo.json"}),
+    "back to the built-in app": (("channel", "withdraw", "1.0.0"), {"capgo.json"}),
+    "for one platform": (
+        ("publish", "dist2", "--platform", "ios"),
+        {"capgo.json", "capgo-ios.json", "capgo-android.json"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [pytest.param(name, marks=[pytest.mark.full] * (name != "for one platform")) for name in STOCK],
+)
+def test_whatever_stock_plugins_are_told_is_known(
+    world: World, published: Path, page: Page, tmp_path: Path, state: str
+) -> None:
+    command, files = STOCK[state]
+    project = copy_project(published, tmp_path / "project")
+    for one in (("publish", "dist"), command):
+        said = ended(process(project, *one, env=URL))
+        assert said.code == 0, said.err
+    site = shutil.copytree(project / "site", world.folder / f"stock-{state.replace(' ', '-')}")
+    assert {path.name for path in (site / "production").glob("capgo*")} == files
+    page.goto(world.address(site))
+    verified(page)
+    assert rows(page, "bad") == {}
+    assert "production/capgo.json" in rows(page, "good")
+
+
 def test_another_projects_site_is_not_the_root_one_knows(
     world: World, page: Page, tmp_path: Path
 ) -> None:
