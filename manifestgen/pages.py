@@ -93,8 +93,13 @@ def prepare() -> None:
     _parts()
 
 
-def index(chain: Sequence[RootFile], manifests: Sequence[TrustedManifest]) -> str:
-    """Render the status page from the root chain, oldest first, and each channel's manifest."""
+def index(
+    chain: Sequence[RootFile], manifests: Sequence[TrustedManifest], *, others: int = 0
+) -> str:
+    """Render the status page from the root chain, oldest first, and each channel's manifest.
+
+    `others` is how many more channels the site has.
+    """
     template = _environment().get_template(_INDEX)
     root = chain[-1].root
     return template.render(
@@ -102,6 +107,7 @@ def index(chain: Sequence[RootFile], manifests: Sequence[TrustedManifest]) -> st
         chain=tuple(_roots(chain)),
         keys=tuple(_keys(root)),
         channels=[_channel(one) for one in manifests],
+        others=others,
         **_parts(),
     )
 

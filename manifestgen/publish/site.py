@@ -263,8 +263,8 @@ class Site:
 
     def _page(self, head: Head) -> bytes:
         """Render the status page of the main channels."""
-        manifests = {}
-        for channel in self.main_channels():
+        manifests, main = {}, self.main_channels()
+        for channel in main:
             stored = self.store.get(manifest_name(channel), limit=LIMITS.manifest_bytes)
             if stored:
                 same = stored.data == head.data
@@ -273,7 +273,13 @@ class Site:
         ordered = [manifests[channel] for channel in sorted(manifests)]
         chain = zip(self.chain.keyrings, self.chain.documents, strict=True)
         roots = [pages.RootFile(keyring.root, sha256(data)) for keyring, data in chain]
-        return pages.index(roots, ordered).encode()
+        return pages.index(roots, ordered, others=self._others(main)).encode()
+
+    def _others(self, main: Sequence[str]) -> int:
+        """Count the channels that the status page leaves out, by their folders."""
+        if len(main) < MAIN:
+            return 0
+        return sum(is_channel(name) and name not in main for name in self.store.folders())
 
     def capgo_answers(self, trusted: TrustedManifest) -> dict[str, stock.Response]:
         """Return `capgo*.json` by name; none without a `base_url`.
