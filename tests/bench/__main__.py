@@ -7,7 +7,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import (
@@ -59,7 +59,7 @@ TABLES = {
     ),
     "scale": Table(
         "one more release in a site of 200, one more channel beside 50 (takes long)",
-        lambda _, rounds, scratch: scale.table(rounds, scratch),
+        lambda _, rounds, scratch: scale.table(replace(scale.WHOLE, releases=rounds * 40), scratch),
     ),
     "check": Table(
         "what a check downloads, and the time to verify and decide, in Python and Node",

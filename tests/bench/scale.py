@@ -8,30 +8,40 @@ processor: a shared machine's clock would show who else was at work.
 import resource
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.measure import KIB
 from tests.bench.pairs import Project
 
-RELEASES = 200
 CHANNELS = 50
-FILES = 5000
-_GROUP = 25  # releases to a row
 
 
-def table(rounds: int, scratch: Path) -> str:
-    """Publish everything once, `rounds` times 40 releases; a row for each group of releases."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much is published: `group` releases to a row of the table."""
+
+    releases: int
+    files: int
+    group: int
+
+
+WHOLE = Load(200, 5000, 25)
+
+
+def table(load: Load, scratch: Path) -> str:
+    """Publish everything once; a row for each group of releases."""
     project = Project.create(scratch / "project")
-    build = _build(scratch / "dist")
+    build = _build(scratch / "dist", load.files)
     lines = [
         "| releases | channels | CPU of a publish | of a refresh | MiB: publish | refresh |",
         "|---|---|---|---|---|---|",
     ]
-    releases = min(RELEASES, rounds * 40)
-    for first in range(1, releases + 1, _GROUP):
-        lines.append(_row(project, build, first, min(first + _GROUP, releases + 1)))
-    lines.append(f"| verify | | {_spent(project, 'verify')[0]:.2f} s | | | |")
-    lines.append(f"| prune | | {_spent(project, 'prune')[0]:.2f} s | | | |")
+    for first in range(1, load.releases + 1, load.group):
+        end = min(first + load.group, load.releases + 1)
+        lines.append(_row(project, build, first, end))
+    for command in ("verify", "prune"):
+        lines.append(f"| {command} | – | {_spent(project, command)[0]:.2f} s | – | – | – |")
     return "\n".join(lines)
 
 
@@ -72,8 +82,8 @@ def _cpu() -> float:
     return children.ru_utime + children.ru_stime
 
 
-def _build(folder: Path) -> Path:
-    for number in range(FILES):
+def _build(folder: Path, files: int) -> Path:
+    for number in range(files):
         path = folder / "assets" / str(number % 100) / f"file-{number}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"export const value{number} = {number * 7919};\n" * 40)

@@ -19,6 +19,7 @@ from tests.bench import (
     patches,
     publish,
     s3,
+    scale,
     unpack,
     watch,
 )
@@ -102,6 +103,11 @@ CASES = {
     ),
     "memory": Case(lambda folder: memory.table([SAMPLE], folder), (SAMPLE.name,), whole_programs),
     "growth": Case(lambda folder: growth.table([SMALL], 1, folder), ("0.1",), of_the_shape),
+    "scale": Case(
+        lambda folder: scale.table(scale.Load(3, 20, 2), folder),
+        ("1–2", "3–3", "verify", "prune"),
+        lambda row: row["channels"] == "–" or number(row["MiB: publish"]) > 10,
+    ),
     "check": Case(
         lambda _: check.table(1), ("one release", "and a staged second"), smaller_by_gzip
     ),
