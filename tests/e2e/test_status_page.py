@@ -115,6 +115,12 @@ def swap(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def drop_channels(page: Path) -> None:
+    """Take every channel out of the page."""
+    for channel in ("beta", "production"):
+        swap(page, f'data-channel="{channel}"', "")
+
+
 def blob(site: Path) -> Path:
     """Return the largest file that devices download."""
     return max(site.joinpath("blobs").rglob("*.bin"), key=lambda path: path.stat().st_size)
@@ -253,9 +259,7 @@ TAMPERED: dict[str, tuple[Tamper, str, str]] = {
         "does not follow from the manifest: how it is written (stock)",
     ),
     "no channel": (
-        lambda site: [
-            swap(site / "index.html", f'data-channel="{one}"', "") for one in ("beta", "production")
-        ],
+        lambda site: drop_channels(site / "index.html"),
         "Channels",
         "none is here (missing)",
     ),
