@@ -5,17 +5,15 @@ import os
 import random
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from manifestgen.bundle import PACKER_LARGE, Cache, Packed, Packer, pack, read_build
+from manifestgen.bundle import PACKER_LARGE, Cache, Packed, pack, read_build
 from manifestgen.bundle import cache as cache_module
 from manifestgen.core.archive import Method
 from manifestgen.core.tree import sha256
-from manifestgen.errors import Error
 
 SECRET = b"s" * 32
 
@@ -260,66 +258,3 @@ def test_a_large_file_is_recalled_a_piece_at_a_time(tmp_path: Path) -> None:
     [path] = (tmp_path / "cache").glob("*.zip")
     flip(path)
     assert packs(folder, tmp_path / "cache")[1] == data
-
-
-# --- a packer that watches ----------------------------------------------------------------------
-
-
-def packed_by(packer: Packer, folder: Path) -> tuple[Packed, bytes]:
-    out = io.BytesIO()
-    return packer.pack(read_build(folder), out), out.getvalue()
-
-
-def age(folder: Path, seconds: int = 10) -> None:
-    """Make files look as if nobody had touched them for a while."""
-    past = time.time_ns() - seconds * 1_000_000_000
-    for path in folder.rglob("*"):
-        os.utime(path, ns=(past, past))
-
-
-@pytest.mark.parametrize("cached", [False, True])
-def test_a_packer_makes_the_zip_that_pack_makes(build: Path, tmp_path: Path, cached: bool) -> None:
-    with Cache(tmp_path / "cache", packer=PACKER_LARGE, secret=SECRET) as cache:
-        packer = Packer(cache if cached else None)
-        age(build)
-        for text in ("a", "b", "a", "c"):
-            (build / "05.js").write_text(text * 100)
-            (build / text).write_text("added")
-            assert packed_by(packer, build)[1] == packs(build, None)[1]
-        (build / "06.js").unlink()
-        packed, data = packed_by(packer, build)
-        assert (packed.fresh, data) == (0, packs(build, None)[1])
-
-
-def test_a_packer_does_not_read_what_has_not_changed(build: Path) -> None:
-    age(build)
-    packer = Packer()
-    _, data = packed_by(packer, build)
-    found = (build / "00.js").stat()
-    (build / "00.js").write_bytes(bytes(found.st_size))
-    os.utime(build / "00.js", ns=(found.st_atime_ns, found.st_mtime_ns))
-    assert packed_by(packer, build)[1] == data
-    (build / "00.js").touch()
-    assert packed_by(packer, build)[1] != data
-
-
-def test_a_packer_reads_again_what_may_have_changed_within_the_same_tick(build: Path) -> None:
-    packer = Packer()
-    packed_by(packer, build)
-    found = (build / "00.js").stat()
-    (build / "00.js").write_bytes(bytes(found.st_size))
-    os.utime(build / "00.js", ns=(found.st_atime_ns, found.st_mtime_ns))
-    assert packed_by(packer, build)[1] == packs(build, None)[1]
-
-
-def test_a_packer_goes_on_after_a_failure(build: Path) -> None:
-    age(build)
-    packer = Packer()
-    packed_by(packer, build)
-    (build / "00.js").write_text("changed")
-    listed = read_build(build)
-    (build / "00.js").write_text("changed while it was read")
-    with pytest.raises(Error, match="changed while it was read"):
-        packer.pack(listed, io.BytesIO())
-    packed, data = packed_by(packer, build)
-    assert (packed.fresh, data) == (1, packs(build, None)[1])

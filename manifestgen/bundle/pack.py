@@ -4,20 +4,19 @@ Files are read, digested and deflated by a few threads (libdeflate, SHA-256 and 
 interpreter), a bounded number of bytes ahead of the one place where the zip is written in order.
 Memory depends on `_AHEAD` and the largest file up to `_STREAMED`, not on the build.
 
-What was deflated before need not be deflated again: a `Cache` keeps streams between processes and
-a `Packer` within one. The zip is the same, byte for byte, with either, both or none.
+What was deflated before need not be deflated again: a `Cache` keeps the streams. The zip is the
+same, byte for byte, with it or without.
 """
 
 import hashlib
 import os
 import tempfile
-import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, Final, TypeAlias
 
@@ -44,9 +43,6 @@ _STREAMED = 32 * 1024 * 1024  # larger files go through a temporary file
 # The largest files begin first: one that comes last would leave all threads but its own idle.
 _LARGE, _EARLY = 1024 * 1024, 48 * 1024 * 1024  # from which size on, and how much together
 _CHUNK = 1024 * 1024
-_REMEMBERED = 256 * 1024 * 1024  # bytes that a `Packer` keeps of a zip
-_SETTLED = 3 * 1_000_000_000  # nanoseconds: FAT's times are two seconds apart
-_UNSETTLED = BuildFile("", 0, 0, 0, 0)  # no file is like it
 # Small files travel together: handing over work costs as much as deflating a few KB.
 _BATCH_BYTES, _BATCH_FILES = 256 * 1024, 32
 # Deflate gains nothing on these, and takes longest.
@@ -95,16 +91,6 @@ class _Ready:
     fresh: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    """A file of the build before: as it was found, and what became of it."""
-
-    found: BuildFile
-    file: File
-    crc32: int
-    squeezed: Squeezed
-
-
 class _Sink:
     """Writes to `out`, and counts and digests what it wrote."""
 
@@ -138,47 +124,13 @@ def pack(
     return _Packing(build, workers, cache).run(out, progress)
 
 
-class Packer:
-    """Packs one folder again and again, in one process, touching only what changed.
-
-    Files of the same size, time, inode and device as in the build before are not even read. So
-    this is for watching a folder and not for publishing: a file that is changed under its old
-    time goes unnoticed. One changed in the `_SETTLED` before it was read is read again, because
-    file systems tell times apart no better than that. Memory is what the zip takes, up to
-    `_REMEMBERED`; what is beyond is packed anew each time.
-    """
-
-    def __init__(self, cache: Cache | None = None, *, workers: int = _WORKERS) -> None:
-        self._cache = cache
-        self._workers = workers
-        self._memory: dict[str, _Remembered] = {}
-
-    def pack(self, build: Build, out: BinaryIO, *, progress: Progress | None = None) -> Packed:
-        """Do as `pack` does. After a failure, what was remembered before still is."""
-        packing = _Packing(build, self._workers, self._cache, self._memory)
-        packed = packing.run(out, progress)
-        self._memory = packing.seen
-        return packed
-
-
 class _Packing:
-    """One zip under way; with a `memory`, `seen` becomes that for the next one."""
+    """One zip under way."""
 
-    def __init__(
-        self,
-        build: Build,
-        workers: int,
-        cache: Cache | None,
-        memory: Mapping[str, _Remembered] | None = None,
-    ) -> None:
+    def __init__(self, build: Build, workers: int, cache: Cache | None) -> None:
         self._build = build
         self._workers = workers
         self._cache = cache
-        self._memory = memory
-        self._contents = {one.file.sha256: one for one in (memory or {}).values()}
-        self._settled = time.time_ns() - _SETTLED
-        self._room = _REMEMBERED
-        self.seen: dict[str, _Remembered] = {}
 
     def run(self, out: BinaryIO, progress: Progress | None) -> Packed:
         """Write the zip; see `pack`."""
@@ -245,35 +197,27 @@ class _Packing:
         return pool.submit(self._squeeze_large, batch[0], held)
 
     def _squeeze_batch(self, batch: list[BuildFile]) -> list[_Ready]:
-        return [self._remembered(file) or self._squeeze_file(file) for file in batch]
-
-    def _remembered(self, file: BuildFile) -> _Ready | None:
-        """Return what became of a file that is as it was, if that is for sure."""
-        before = self._memory.get(file.path) if self._memory else None
-        if before is None or before.found != file:
-            return None
-        return self._ready(before)
+        return [self._squeeze_file(file) for file in batch]
 
     def _squeeze_file(self, file: BuildFile) -> _Ready:
         content = b"".join(_read(self._build.folder, file, file.size + 1))
         digest, crc = Digest(hashlib.sha256(content).hexdigest()), deflate.crc32(content)
-        squeezed = self._recalled(file.path, digest, content)
-        fresh = squeezed is None
-        one = _Remembered(
-            file,
-            File(file.path, digest, len(content)),
-            crc,
-            squeezed or squeeze(file.path, content),
-        )
-        return self._ready(one, fresh=fresh)
+        recalled = self._recalled(file.path, digest, content)
+        squeezed = recalled or squeeze(file.path, content)
+        # An iterator lets go of its bytes once they are written, while the member is still held.
+        chunks, size = iter([squeezed.data]), len(squeezed.data)
+        member = Member(file.path, crc, len(content), squeezed.method, size, chunks)
+        found, fresh = File(file.path, digest, len(content)), recalled is None
+        if self._cache is None or is_compressed(file.path):
+            return _Ready(found, member, fresh=fresh)
+        stream = digest
+        if squeezed.method is Method.DEFLATED:
+            stream = Digest(hashlib.sha256(squeezed.data).hexdigest())
+        return _Ready(found, member, stream=stream, fresh=fresh)
 
     def _recalled(self, path: str, digest: Digest, content: bytes) -> Squeezed | None:
         if is_compressed(path):
             return Squeezed(Method.STORED, content)
-        before = self._contents.get(digest)
-        # A content stored for its name's sake may be deflated under another name.
-        if before and not is_compressed(before.file.path):
-            return before.squeezed
         if self._cache is None:
             return None
         parts: list[bytes] = []
@@ -281,26 +225,6 @@ class _Packing:
         if method is None:
             return None
         return Squeezed(method, content if method is Method.STORED else b"".join(parts))
-
-    def _ready(self, one: _Remembered, *, fresh: bool = False) -> _Ready:
-        self._remember(one)
-        squeezed, path = one.squeezed, one.file.path
-        # An iterator lets go of its bytes once they are written, while the member is still held.
-        chunks, size = iter([squeezed.data]), len(squeezed.data)
-        member = Member(path, one.crc32, one.file.size, squeezed.method, size, chunks)
-        if self._cache is None or is_compressed(path):
-            return _Ready(one.file, member, fresh=fresh)
-        stream = one.file.sha256
-        if squeezed.method is Method.DEFLATED:
-            stream = Digest(hashlib.sha256(squeezed.data).hexdigest())
-        return _Ready(one.file, member, stream=stream, fresh=fresh)
-
-    def _remember(self, one: _Remembered) -> None:
-        # Two threads may both find room for the last bytes of it, which does no harm.
-        if self._memory is not None and self._room > 0:
-            self._room -= len(one.squeezed.data)
-            settled = one.found.mtime_ns < self._settled
-            self.seen[one.file.path] = one if settled else replace(one, found=_UNSETTLED)
 
     def _squeeze_large(self, file: BuildFile, held: IO[bytes]) -> list[_Ready]:
         """Do as `_squeeze_file` does, a chunk at a time; deflated even where that gains nothing."""
