@@ -17,8 +17,8 @@ bytes *compressing* that content would give (97 MB/s). It is not believed either
 Measured on the files of n8n that deflate (63 MB, streams of 16 MB), in seconds of one processor:
 deflating 0.64, inflating and digesting each stream 0.19, digesting the streams 0.01.
 
-Of size, time and inode nothing is kept here: those are trusted by `Packer` alone, within one
-process that watches a folder.
+Of size, time and inode nothing is kept here: only `watch` trusts those, within one process and for
+a development site.
 
 Any number of processes may share a cache. Whatever fails here is as if nothing had been kept.
 """
