@@ -239,8 +239,9 @@ def _rollback(
     settings = session.settings(site=site, channel=channel)
     target = parse_version(version) if version is not None else None
     desk = _desk(session, settings, dry_run=dry_run)
+    shown = desk.site.shown(settings.channel)  # before `head` finishes what a killed command left
     before = desk.head(settings.channel)
-    done = roll_back(desk, settings.channel, target)
+    done = roll_back(desk, settings.channel, target, shown=shown)
     gone = [one for one in versions(before) if one in done.head.manifest.withdrawn]
     off = f"; those on {_listed(gone)} go back" if gone else ""
     will = f"every device gets {_offered(done, desk.now)}{off}"

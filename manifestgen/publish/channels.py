@@ -124,12 +124,18 @@ def readmit(desk: Desk, channel: str, version: Version) -> Committed:
     return desk.change(channel, plan)
 
 
-def roll_back(desk: Desk, channel: str, to: Version | None) -> Committed:
+def roll_back(
+    desk: Desk, channel: str, to: Version | None, *, shown: Head | None = None
+) -> Committed:
     """Offer an older release to everyone, and withdraw every newer one that is offered.
 
-    `to` of `None` means the newest release before those offered now.
+    `to` of `None` means the newest release before those offered now; but if that was already done
+    on top of what was `shown` when the command began, by one that was killed before devices could
+    see it, then not one release further.
     """
     head = desk.head(channel)
+    if to is None and shown and _rolled_back(shown, head):
+        return Committed(head, changed=False)
     envelope, release = _target(desk, head, to)
     _check_allowed(channel, release)
     newest = max(versions(head), default=release.version)
@@ -152,6 +158,17 @@ def roll_back(desk: Desk, channel: str, to: Version | None) -> Committed:
         return replace(following, offers=(offer,), withdrawn=withdrawn)
 
     return desk.change(channel, plan)
+
+
+def _rolled_back(before: Head, head: Head) -> bool:
+    """Tell whether a manifest is the one before it rolled back."""
+    was, now = versions(before), versions(head)
+    bad = {version for version in was if len(now) == 1 and version > now[0]}
+    return (
+        head.manifest.previous == before.digest
+        and bool(bad)
+        and bad <= set(head.manifest.withdrawn) - set(before.manifest.withdrawn)
+    )
 
 
 def promote(desk: Desk, channel: str, version: Version, rollout: Rollout) -> Committed:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.channels.conftest import Publisher
-from tests.channels.fleet import BUILTIN
+from tests.channels.fleet import BUILTIN, manifest_of
 from tests.publish.project import SAMPLE, changes, snapshot
 
 
@@ -69,6 +69,19 @@ def test_rolling_back_twice_goes_two_releases_back(shop: Publisher) -> None:
     assert fleet.check(shop.now) == {"1.1.0": 400}
     shop.does("channel rollback")
     assert fleet.check(shop.now) == {"1.0.0": 400}
+
+
+def test_rolling_back_again_after_it_was_killed_goes_no_further(shop: Publisher) -> None:
+    shop.publish("1.2.0")
+    live = shop.site / "production/manifest.json"
+    before = live.read_bytes()
+    shop.does("channel rollback")
+    done = manifest_of(shop.site)
+    live.write_bytes(before)  # killed after the commit, before devices could see it
+    assert "is so already" in shop.does("channel rollback").out
+    assert manifest_of(shop.site) == done
+    shop.does("channel rollback")
+    assert manifest_of(shop.site).sequence == done.sequence + 1
 
 
 def test_a_floor_blocks_rolling_back_below_it(shop: Publisher) -> None:
