@@ -40,7 +40,7 @@ _WRITERS: Final = 8
 _TRIES: Final = 5
 
 _CONFIG: Final = """\
-# manifestgen: https://pypi.org/project/manifestgen
+# manifestgen: over-the-air updates from plain files
 app = {app}
 site = {site}                  # a folder; serve it with any web server
 {base_url}

@@ -7,7 +7,7 @@ from manifestgen.config import DEFAULT_CAPGO_KEY, DEFAULT_ROOT_KEYS, FILE, Setti
 from manifestgen.errors import UsageError
 
 _CONFIG: Final = """\
-# manifestgen: https://pypi.org/project/manifestgen
+# manifestgen: over-the-air updates from plain files
 app = {app}
 site = {site}                  # a folder; copy it to any web server, bucket or stick
 {base_url}
