@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from manifestgen.core.reader import parse_time
+from manifestgen.kit.archive import Archive
 from tests.kit.conftest import Gap
 from tests.kit.sides import Side
 
@@ -59,7 +60,8 @@ def test_a_receipt(gap: Gap, tmp_path: Path) -> None:
 
 def test_a_damaged_kit(gap: Gap, tmp_path: Path) -> None:
     data, side = bytearray(gap.full.read_bytes()), Side(tmp_path / "nowhere")
-    data[-2000] ^= 1
+    with Archive(gap.full) as archive:
+        data[archive.members[-1].offset] ^= 1  # of a blob, whichever comes last
     (tmp_path / "bad.kit").write_bytes(data)
     side.refuses(
         *("kit", "inspect", tmp_path / "bad.kit"),
