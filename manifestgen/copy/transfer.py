@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
@@ -24,9 +25,10 @@ from manifestgen.core import stock
 from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.tree import Digest
-from manifestgen.errors import ConflictError, StoreError, UsageError, VerificationError
+from manifestgen.errors import StoreError, UsageError, VerificationError
 from manifestgen.publish.site import Head, Site
 from manifestgen.stores import Store
+from manifestgen.stores.again import create_same, settle
 from manifestgen.stores.names import blob_name, capgo_name, history_name, manifest_name
 from manifestgen.stores.parallel import in_turn, workers
 from manifestgen.verify.anchor import Anchor
@@ -39,7 +41,6 @@ Watch: TypeAlias = Callable[[Plan], "Progress | None"]
 """Told what is going to be written, once that is known."""
 
 _CHUNK: Final = 1024 * 1024
-_TRIES: Final = 5
 _UNKNOWN: Final = "https://base.invalid"
 
 
@@ -100,12 +101,14 @@ def copy_site(
 def _write(source: Source, site: Site, plan: Plan, progress: Progress | None) -> int:
     pruned = _copy_blobs(source, site.store, plan, progress)
     for name in plan.releases:
-        _put(site.store, name, source.document(name))
+        make = partial(source.document, name)
+        settle(site.store, name, make, limit=LIMITS.release_bytes)
     if plan.roots:
         site.publish_roots()
     for change in plan.changes:
         for number in change.missing:  # the last of these is the commit
-            _create(site.store, history_name(change.channel, number), source)
+            name = history_name(change.channel, number)
+            create_same(site.store, name, source.document(name), limit=LIMITS.manifest_bytes)
     if not plan.roots:
         site.publish_roots()  # for `root.json`, which a killed copy may have left behind
     for line in source.lines:
@@ -172,29 +175,6 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
     while chunk := file.read(min(_CHUNK, left)):
         left -= len(chunk)
         yield chunk
-
-
-def _put(store: Store, name: str, data: bytes) -> None:
-    for _ in range(_TRIES):
-        stored = store.get(name, limit=LIMITS.release_bytes)
-        if stored and stored.data == data:
-            return
-        try:
-            store.replace(name, data, tag=stored.tag if stored else None)
-        except ConflictError:
-            continue
-        return
-    raise ConflictError(f"{name} keeps changing", hint="run the same command again")
-
-
-def _create(store: Store, name: str, source: Source) -> None:
-    data = source.document(name)
-    try:
-        store.create(name, data)
-    except ConflictError:
-        stored = store.get(name, limit=LIMITS.manifest_bytes)
-        if stored is None or stored.data != data:
-            raise
 
 
 def _published_base(source: Source) -> str | None:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +24,9 @@ from manifestgen.config import FILE, Settings
 from manifestgen.core.keyring import check_fresh
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.tree import Digest, sha256
-from manifestgen.errors import ConflictError, VerificationError
+from manifestgen.errors import VerificationError
 from manifestgen.kit.archive import Member
-from manifestgen.kit.compare import Change, Plan, compare, here
+from manifestgen.kit.compare import Plan, compare, here
 from manifestgen.kit.contents import Kit
 from manifestgen.kit.documents import Documents, Line, Trust, read_documents
 from manifestgen.kit.receipt import Reached, Receipt
@@ -33,11 +34,11 @@ from manifestgen.publish.newconfig import toml_text
 from manifestgen.publish.site import Head, Site
 from manifestgen.publish.trust import save_root, write_file
 from manifestgen.stores import Store
+from manifestgen.stores.again import create_same, settle
 from manifestgen.stores.names import BLOBS, blob_name, history_name
 
 _WORKERS: Final = 2  # digests and disks let go of the interpreter
 _WRITERS: Final = 8
-_TRIES: Final = 5
 
 _CONFIG: Final = """\
 # manifestgen: over-the-air updates from plain files
@@ -227,11 +228,13 @@ def _config_text(settings: Settings) -> str:
 
 def _write(site: Site, documents: Documents, plan: Plan, fresh: Mapping[Digest, Path]) -> None:
     _add(site.store, fresh)
-    _publish_roots(site)
+    site.publish_roots()
     for name, data in plan.releases.items():
-        _put(site.store, name, data)
+        settle(site.store, name, partial(bytes, data), limit=LIMITS.release_bytes)
     for change in plan.changes:
-        _write_history(site.store, change)
+        for number, data in reversed(change.missing):  # the last of these is the commit
+            name = history_name(change.channel, number)
+            create_same(site.store, name, data, limit=LIMITS.manifest_bytes)
     for line in documents.lines:
         site.publish_head(Head(line.head, line.data))  # devices see it from here on
 
@@ -243,40 +246,6 @@ def _add(store: Store, fresh: Mapping[Digest, Path]) -> None:
         list(pool.map(lambda blob: store.add(blob_name(blob), fresh[blob]), fresh))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _publish_roots(site: Site) -> None:
-    for _ in range(_TRIES):
-        try:
-            site.publish_roots()
-        except ConflictError:
-            continue  # another import wrote the same root in this moment
-        return
-    raise ConflictError("others keep writing roots", hint="run the same command again")
-
-
-def _put(store: Store, name: str, data: bytes) -> None:
-    for _ in range(_TRIES):
-        stored = store.get(name, limit=LIMITS.release_bytes)
-        if stored and stored.data == data:
-            return
-        try:
-            store.replace(name, data, tag=stored.tag if stored else None)
-        except ConflictError:
-            continue
-        return
-    raise ConflictError(f"{name} keeps changing", hint="run the same command again")
-
-
-def _write_history(store: Store, change: Change) -> None:
-    for number, data in reversed(change.missing):
-        name = history_name(change.channel, number)
-        try:
-            store.create(name, data)  # the last of these is the commit
-        except ConflictError:
-            stored = store.get(name, limit=LIMITS.manifest_bytes)
-            if stored is None or stored.data != data:
-                raise
 
 
 __all__ = ["Imported", "Line", "check_blobs", "notes", "receipt_of", "receive"]

@@ -25,6 +25,7 @@ from manifestgen.core.version import Version
 from manifestgen.errors import ConflictError, VerificationError
 from manifestgen.publish.trust import RootChain
 from manifestgen.stores import Store
+from manifestgen.stores.again import settle
 from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.names import (
     INDEX,
@@ -210,7 +211,7 @@ class Site:
                     code="root",
                     hint="is this another project's site? Check `site` in manifestgen.toml",
                 )
-        self._put(ROOT, lambda: self.chain.newest)
+        settle(self.store, ROOT, lambda: self.chain.newest)
 
     def _created_or_there(self, name: str, document: bytes) -> bytes:
         """Return what the site has under a name, which is `document` if it had nothing."""
@@ -258,10 +259,10 @@ class Site:
     def _render(self, head: Head) -> None:
         """Write what is derived from a manifest: for stock plugins, and for people."""
         for name, answer in self.capgo_answers(head.trusted).items():
-            self._put(name, partial(stock.encode, answer))
+            settle(self.store, name, partial(stock.encode, answer))
         # Who keeps losing was overtaken by others who read the manifests after ours was there.
         with suppress(ConflictError):
-            self._put(INDEX, partial(self._page, head))
+            settle(self.store, INDEX, partial(self._page, head))
 
     def _page(self, head: Head) -> bytes:
         """Render the status page of the main channels."""
@@ -419,23 +420,6 @@ class Site:
             return check()
         except VerificationError as error:
             raise _refused(name, error) from None
-
-    def _put(self, name: str, make: Callable[[], bytes]) -> None:
-        """Write a mutable file that follows from others, unless it is right already.
-
-        It is made again when others wrote meanwhile: they may have changed what it follows from.
-        """
-        for _ in range(_TRIES):
-            stored = self.store.get(name)
-            data = make()
-            if stored and stored.data == data:
-                return
-            try:
-                self.store.replace(name, data, tag=stored.tag if stored else None)
-            except ConflictError:
-                continue
-            return
-        raise ConflictError(f"{name} keeps changing", hint="run the same command again")
 
 
 def _by_any(keyrings: Sequence[Keyring], data: bytes, channel: str) -> bool:
