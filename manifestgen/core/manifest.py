@@ -12,7 +12,7 @@ from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.reader import Reader, format_time
 from manifestgen.core.release import Payload
-from manifestgen.core.root import APP, is_channel
+from manifestgen.core.root import APP, read_channel
 from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import FormatError
@@ -181,9 +181,7 @@ class Manifest:
     def from_json(cls, value: Json, at: str = "$.signed") -> Self:
         """Decode the `signed` part of a manifest, or raise `FormatError`."""
         read = Reader(value, at)
-        channel = read.string("channel", most=64)
-        if not is_channel(channel):
-            raise FormatError(f"{at}.channel: {channel!r} is no channel name")
+        channel = read_channel(read)
         manifest = cls(
             app=read.text("app", APP, "an app id such as com.example.app"),
             channel=channel,

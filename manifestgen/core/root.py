@@ -34,6 +34,14 @@ def is_channel(name: str) -> bool:
     return _CHANNEL.fullmatch(name) is not None and name not in _RESERVED
 
 
+def read_channel(read: Reader) -> str:
+    """Return the member `channel` of a document, or raise `FormatError`."""
+    channel = read.string("channel", most=64)
+    if not is_channel(channel):
+        raise FormatError(f"{read.at}.channel: {channel!r} is no channel name")
+    return channel
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """`threshold` of these keys must sign."""

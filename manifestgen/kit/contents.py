@@ -21,7 +21,7 @@ from typing import Final, Self, TypeAlias
 from manifestgen.core import canonical
 from manifestgen.core.canonical import Json, JsonObject
 from manifestgen.core.reader import Reader
-from manifestgen.core.root import APP, is_channel
+from manifestgen.core.root import APP, is_channel, read_channel
 from manifestgen.core.tree import Digest
 from manifestgen.core.version import Version
 from manifestgen.errors import FormatError
@@ -64,10 +64,7 @@ class Span:
     def from_json(cls, value: Json, at: str) -> Self:
         """Decode one channel's span."""
         read = Reader(value, at)
-        channel = read.string("channel", most=64)
-        if not is_channel(channel):
-            raise FormatError(f"{at}.channel: {channel!r} is no channel name")
-        return cls(channel, read.integer("first", 1), read.integer("last", 1))
+        return cls(read_channel(read), read.integer("first", 1), read.integer("last", 1))
 
 
 @dataclass(frozen=True, slots=True)

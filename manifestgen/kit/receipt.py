@@ -11,7 +11,7 @@ from typing import Final, Self
 from manifestgen.core import canonical
 from manifestgen.core.canonical import Json, JsonObject
 from manifestgen.core.reader import Reader, text_item
-from manifestgen.core.root import APP, is_channel
+from manifestgen.core.root import APP, read_channel
 from manifestgen.core.tree import Digest
 from manifestgen.errors import FormatError, UsageError
 
@@ -39,10 +39,7 @@ class Reached:
     def from_json(cls, value: Json, at: str) -> Self:
         """Decode one channel."""
         read = Reader(value, at)
-        channel = read.string("channel", most=64)
-        if not is_channel(channel):
-            raise FormatError(f"{at}.channel: {channel!r} is no channel name")
-        return cls(channel, read.integer("sequence", 1), Digest(read.digest("digest")))
+        return cls(read_channel(read), read.integer("sequence", 1), Digest(read.digest("digest")))
 
 
 @dataclass(frozen=True, slots=True)
