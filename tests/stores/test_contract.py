@@ -246,10 +246,14 @@ def test_other_names_are_refused_everywhere(store: Store, name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "directory"])
 def test_threads_have_one_winner(kind: str, tmp_path: Path) -> None:
-    store = STORES[kind](tmp_path)
+    one_thread_wins(STORES[kind](tmp_path), 4)
+
+
+def one_thread_wins(store: Store, count: int) -> None:
+    """Let threads create, then replace at once: what is there is what the one winner wrote."""
     store.replace(MANIFEST, b"start", tag=None)
     read_tag = tag(store, MANIFEST)
-    ready, won = threading.Barrier(4), []
+    ready, won = threading.Barrier(count), []
 
     def run(me: bytes) -> None:
         ready.wait()
@@ -264,7 +268,7 @@ def test_threads_have_one_winner(kind: str, tmp_path: Path) -> None:
                 continue
             won.append((what, me))
 
-    threads = [threading.Thread(target=run, args=(str(n).encode(),)) for n in range(4)]
+    threads = [threading.Thread(target=run, args=(str(n).encode(),)) for n in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.tools import parts
+from tests.tools.process import free_port, stop
 
 # Another process may take the port between our asking for a free one and Caddy's binding it.
 _TRIES = 5
@@ -42,13 +43,13 @@ def serve(config_text: str) -> Iterator[Caddy]:
         try:
             yield Caddy(f"http://127.0.0.1:{port}", folder)
         finally:
-            _stop(process)
+            stop(process)
 
 
 def _start(program: Path, folder: Path, text: str) -> tuple[int, "subprocess.Popen[bytes]"]:
     config = folder / "Caddyfile"
     for _ in range(_TRIES):
-        port = _free_port()
+        port = free_port()
         ours, count = re.subn(r"(?m)^\S+ \{$", f"http://127.0.0.1:{port} {{", text, count=1)
         assert count, "the Caddyfile has no address"
         config.write_text(_GLOBAL + ours)
@@ -62,7 +63,7 @@ def _start(program: Path, folder: Path, text: str) -> tuple[int, "subprocess.Pop
             )
         if _answers(port, process):
             return port, process
-        _stop(process)
+        stop(process)
         if "address already in use" not in (folder / "error.log").read_text():
             break
     raise RuntimeError(f"Caddy did not start:\n{(folder / 'error.log').read_text()}")
@@ -76,19 +77,3 @@ def _answers(port: int, process: "subprocess.Popen[bytes]") -> bool:
                 return process.poll() is None
         time.sleep(0.02)
     return False
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,7 +4,6 @@ import grp
 import os
 import pwd
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.tools import parts
+from tests.tools.process import free_port, stop
 
 # Another process may take the port between our asking for a free one and nginx's binding it.
 _TRIES = 5
@@ -101,14 +101,14 @@ def serve(
         try:
             yield Nginx(f"http://127.0.0.1:{port}", folder)
         finally:
-            _stop(process)
+            stop(process)
 
 
 def _start(
     program: Sequence[str], folder: Path, servers: str
 ) -> tuple[int, subprocess.Popen[bytes]]:
     for _ in range(_TRIES):
-        port = _free_port()
+        port = free_port()
         text = servers.replace(_PORT, str(port))
         config = folder / "nginx.conf"
         config.write_text(_MAIN.format(folder=folder, user=_user(), servers=text))
@@ -121,7 +121,7 @@ def _start(
         )
         if _answers(folder, process):
             return port, process
-        _stop(process)
+        stop(process)
         if "Address already in use" not in _errors(folder):
             break
     raise RuntimeError(f"nginx did not start:\n{_errors(folder)}")
@@ -153,22 +153,6 @@ def _answers(folder: Path, process: subprocess.Popen[bytes]) -> bool:
             return True
         time.sleep(0.01)
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _user() -> str:

@@ -1,5 +1,6 @@
-"""Run a program to its end, quietly. Standard library only."""
+"""Run a program to its end, quietly, or a server until it is stopped. Standard library only."""
 
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,3 +41,21 @@ def reason(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("e:", "error", "npm error code"))]
     return (errors or lines or ["it failed without a word"])[-1]
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a server, by force if it does not end when asked."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
