@@ -36,6 +36,7 @@ from manifestgen.publish.trust import save_root, write_file
 from manifestgen.stores import Store
 from manifestgen.stores.again import create_same, settle
 from manifestgen.stores.names import BLOBS, blob_name, history_name
+from manifestgen.stores.parallel import all_of
 
 _WORKERS: Final = 2  # digests and disks let go of the interpreter
 _WRITERS: Final = 8
@@ -241,11 +242,7 @@ def _write(site: Site, documents: Documents, plan: Plan, fresh: Mapping[Digest, 
 
 def _add(store: Store, fresh: Mapping[Digest, Path]) -> None:
     # Each waits for the disk more than once: side by side they wait together.
-    pool = ThreadPoolExecutor(_WRITERS, "add")
-    try:
-        list(pool.map(lambda blob: store.add(blob_name(blob), fresh[blob]), fresh))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    all_of(lambda blob: store.add(blob_name(blob), fresh[blob]), fresh, threads=_WRITERS)
 
 
 __all__ = ["Imported", "Line", "check_blobs", "notes", "receipt_of", "receive"]

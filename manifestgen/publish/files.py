@@ -25,7 +25,7 @@ from manifestgen.stores import Store
 from manifestgen.stores.batch import add_all
 from manifestgen.stores.file_lists import usable_file_list
 from manifestgen.stores.names import blob_name
-from manifestgen.stores.parallel import LOCAL, askers, in_turn, workers
+from manifestgen.stores.parallel import LOCAL, all_of, askers, in_turn, workers
 
 _WORKERS: Final = 4  # brotli and ciphers let go of the interpreter
 
@@ -131,11 +131,8 @@ class _Work:
 
 
 def _made(work: _Work, kinds: Mapping[_Kind, File]) -> dict[_Kind, tuple[SingleFile, Path]]:
-    pool = ThreadPoolExecutor(_WORKERS, "files")
-    try:
-        return dict(zip(kinds, pool.map(work.make, kinds.values()), strict=True))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    made = all_of(work.make, kinds.values(), threads=_WORKERS)
+    return dict(zip(kinds, made, strict=True))
 
 
 def _kind(file: File) -> _Kind:

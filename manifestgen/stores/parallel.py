@@ -28,6 +28,30 @@ def askers(store: Store) -> int:
     return AT_ONCE if store.location.startswith("s3://") else workers(store)
 
 
+def all_of(work: Callable[[T], R], jobs: Iterable[T], *, threads: int) -> list[R]:
+    """Do all jobs, `threads` at a time, and return the results in their order.
+
+    After an error or an interruption no further one is begun: the thread that fails says so before
+    it could take another, since this one may be long in hearing of it.
+    """
+    errors = list[BaseException]()
+
+    def unless_failed(job: T) -> R:
+        if errors:
+            raise errors[0]
+        try:
+            return work(job)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        return list(pool.map(unless_failed, jobs))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def in_turn(pool: ThreadPoolExecutor, work: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
     """Give the results in the order of the jobs, of which only a few are begun ahead.
 

@@ -26,7 +26,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,7 +43,7 @@ from manifestgen.stores.interface import SMALL, Entry, Stored, changed, exists, 
 from manifestgen.stores.interruptible import interruptibly
 from manifestgen.stores.memory import temporary_folder
 from manifestgen.stores.names import check_name, headers
-from manifestgen.stores.parallel import AT_ONCE
+from manifestgen.stores.parallel import AT_ONCE, all_of
 from manifestgen.stores.s3_access import Access, find_access, parse_location
 from manifestgen.stores.s3_errors import PassingError, Unsupported, is_no_bucket, translated
 
@@ -184,12 +183,8 @@ class S3Store:
         self._tell(0, sum(sizes.values()))
         if len(sizes) == 1:
             return sum(map(self._add, sources, sources.values(), sizes.values()))
-        pool = ThreadPoolExecutor(AT_ONCE, "upload")
-        try:
-            return sum(pool.map(self._add, sources, sources.values(), sizes.values()))
-        finally:
-            # After an error or an interruption what is in the queue is not begun.
-            pool.shutdown(cancel_futures=True)
+        jobs = zip(sources, sources.values(), sizes.values(), strict=True)
+        return sum(all_of(lambda job: self._add(*job), jobs, threads=AT_ONCE))
 
     def create(self, name: str, data: bytes) -> None:
         """Write an object that must not exist yet; see `Store.create`."""

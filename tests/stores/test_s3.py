@@ -15,6 +15,7 @@ from manifestgen.errors import ConflictError, StoreError, UsageError
 from manifestgen.stores import open_store
 from manifestgen.stores.interface import Entry
 from manifestgen.stores.names import ASK, FOREVER
+from manifestgen.stores.parallel import AT_ONCE
 from manifestgen.stores.s3 import PROBE, Patience, S3Store
 from manifestgen.stores.s3 import _sorted as in_order
 from manifestgen.stores.s3_access import find_access, parse_location
@@ -116,7 +117,8 @@ def test_after_an_error_no_more_blobs_are_begun(proxy: Proxy, location: str) -> 
     proxy.fault = lambda asked: Spoilt(403, "AccessDenied") if "blobs" in asked.path else None
     with pytest.raises(StoreError, match="not allowed to write"):
         store.add_all({f"blobs/{n:04d}/x.bin": b"x" for n in range(2000)})
-    assert proxy.count("PUT", "blobs") < 200
+    # Each thread hears of its own failure at least, however late the others do.
+    assert 1 <= proxy.count("PUT", "blobs") <= AT_ONCE
 
 
 def test_listing_pages_and_passes_over_what_is_no_name(
