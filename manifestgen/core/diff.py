@@ -31,7 +31,7 @@ Contents: TypeAlias = Callable[[File], bytes]
 _GROUP: Final = 12 * 1024 * 1024  # bytes of the old side that are compared at once
 # The same where each new file has an old one of its name, and will be most like that: smaller
 # groups are sorted faster, and by two threads. Elsewhere they would find up to 70 % less.
-_GROUP_NAMED: Final = 3 * 1024 * 1024
+_GROUP_NAMED: Final = 1024 * 1024
 _SCANNED: Final = 1024 * 1024  # bytes of a cover that are looked at together
 # Lone equal bytes between two different ones cost more as a copy than as a literal.
 _DIFFERENT = re.compile(rb"[^\0]+(?:\0[^\0]+)*")
