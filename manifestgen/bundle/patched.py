@@ -1,12 +1,14 @@
-"""Make the folder of a new release out of that of an old one and a patch."""
+"""Make the folder of a new release, or just its tree, out of that of an old one and a patch."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
 from manifestgen.bundle.unpack import filling, write
+from manifestgen.core.archive import inflate, read_members
 from manifestgen.core.patch import CHUNK, Patch
 from manifestgen.core.tree import Digest, File, Tree
 from manifestgen.errors import FormatError
@@ -37,6 +39,58 @@ def apply_patch(
             for content, chunks in opened.contents():
                 made += write(into, content.paths, chunks)
             return Tree.of(made)
+
+
+class Flat:
+    """The contents of a zip, one after the other in one file: thousands of files take long to make.
+
+    `held` is empty, and can be read. `limit` is on the sizes of all contents together.
+
+    Raises:
+        FormatError: the zip is not to be trusted, see `core.archive`.
+    """
+
+    def __init__(self, archive: BinaryIO, held: BinaryIO, *, limit: int) -> None:
+        self._held = held
+        self._starts: dict[str, int] = {}
+        files = []
+        for entry in read_members(archive, limit=limit):
+            self._starts[entry.path] = held.tell()
+            sha256 = _digest(_copied(inflate(archive, entry), held))
+            files.append(File(entry.path, sha256, entry.size))
+        self.tree = Tree.of(files)
+
+    def read(self, file: File, at: int, size: int) -> bytes:
+        """Read a part of a file."""
+        self._held.seek(self._starts[file.path] + at)
+        return self._held.read(min(size, file.size - at))
+
+
+def patched_tree(patch: BinaryIO, base: Flat, *, target: Digest, limit: int) -> Tree:
+    """Return the tree that a patch makes, and make nothing; see `apply_patch`.
+
+    Raises:
+        FormatError: the patch is not to be trusted or for other trees.
+    """
+    opened = Patch(patch, base.tree, base.read, target=target, limit=limit)
+    made = list(opened.kept)
+    for content, chunks in opened.contents():
+        sha256 = _digest(chunks)
+        made += [File(path, sha256, content.size) for path in content.paths]
+    return Tree.of(made)
+
+
+def _copied(chunks: Iterable[bytes], out: BinaryIO) -> Iterator[bytes]:
+    for chunk in chunks:
+        out.write(chunk)
+        yield chunk
+
+
+def _digest(chunks: Iterable[bytes]) -> Digest:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return Digest(digest.hexdigest())
 
 
 class _Reader:

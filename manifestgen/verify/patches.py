@@ -1,7 +1,7 @@
 """Patches: each one that is offered makes, of its base, the tree that its release signed.
 
 Tried are those whose base is still in the site and can be decrypted, like a device would: the base
-is unpacked, the patch applied to the folder, and the outcome digested.
+is unpacked, into one temporary file, and what the patch makes of it is digested, not written.
 """
 
 import tempfile
@@ -12,8 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from manifestgen.bundle.fetch import fetch
-from manifestgen.bundle.patched import apply_patch
-from manifestgen.bundle.unpack import unpack
+from manifestgen.bundle.patched import Flat, patched_tree
 from manifestgen.core import capgo, cipher
 from manifestgen.core.cipher import ContentKey
 from manifestgen.core.keyring import TrustedManifest
@@ -94,18 +93,11 @@ def _try(
             return  # pruned
         if not fetch(store, patch.payload, key, plain):
             return  # told with the blobs
-        with packed.open("rb") as file:
-            before = unpack(file, scratch / "base", limit=base.tree.size)
-        with plain.open("rb") as file:
-            after = apply_patch(
-                file,
-                scratch / "base",
-                before,
-                scratch / "target",
-                target=release.tree.digest,
-                limit=release.tree.size,
-            )
-    if after.digest() != release.tree.digest:
+        wanted, held = release.tree, scratch / "base"
+        with packed.open("rb") as zipped, held.open("w+b") as contents, plain.open("rb") as file:
+            before = Flat(zipped, contents, limit=base.tree.size)
+            after = patched_tree(file, before, target=wanted.digest, limit=wanted.size)
+    if after.digest() != wanted.digest:
         raise VerificationError("makes other files than were signed", code="tree")
 
 
