@@ -11,7 +11,7 @@ from tests.verify.project import Files, Project
 
 UNPROTECTED = {"index.html"}
 
-PARTS = 8  # of what takes a processor a quarter of an hour, so that others can take some
+PARTS = 4  # of what takes minutes, so that several processors can share it
 
 
 @pytest.fixture(params=["project", "rotated"])
