@@ -137,7 +137,8 @@ def _line(settings: Settings, line: Line, now: datetime) -> Iterator[Finding]:
             "site_behind",
             f"the {channel} manifest is number {manifest.sequence}, but {mark} was signed here:"
             " devices that have seen it take nothing older",
-            "restore the newer site; else publish again, which goes on after that number",
+            "restore the newer site; else `manifestgen refresh`, which goes on after that number or"
+            " says how",
         )
     elif mark < manifest.sequence:
         yield _AREA.warning(

@@ -4,6 +4,7 @@
 again on top of what it finds.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from manifestgen.publish.trust import high_water, raise_high_water
 from manifestgen.signers import Keys, Signer
 from manifestgen.signers.interface import Remembering, sign
 from manifestgen.stores.names import history_name
+
+_logger = logging.getLogger(__name__)
 
 _TRIES = 20
 # No publisher gets so far between two runs of ours, and a stolen key that did must not take us
@@ -90,6 +93,7 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
             site.store.create(history_name(channel, manifest.sequence), data)  # the commit
         except ConflictError:
             continue  # somebody was faster: plan again on top of theirs
+        _warn_behind(site, channel, head, mark)
         _remember(site, committed)
         site.publish_head(committed)  # devices see it from here on
         return Committed(committed, changed=True)
@@ -97,6 +101,17 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
         f"others published to {channel} {_TRIES} times in a row",
         hint="run the same command again",
     )
+
+
+def _warn_behind(site: Site, channel: str, head: Head | None, mark: int) -> None:
+    """Say that what was carried on is older than what was signed here; `Site.tip` refuses some."""
+    shown = head.manifest.sequence if head else 0
+    if shown < mark:
+        _logger.warning(
+            "warning: %s had manifest %d of %s, and %d was signed here: what was published,"
+            " withdrawn or paused in between is forgotten",
+            *(site.store.location, shown, channel, mark),
+        )
 
 
 def _remember(site: Site, head: Head) -> None:

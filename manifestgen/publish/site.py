@@ -318,18 +318,28 @@ class Site:
                 head, following = later, following + 1
 
     def _check_not_stale(self, tip: Tip, channel: str, mark: int) -> None:
-        """Refuse a web server that shows less than was signed here; a folder may be a backup.
+        """Refuse a server or a bucket that shows less than was signed here.
 
-        A stale or hostile cache would have us sign anew what was withdrawn since.
+        A stale or hostile cache would have us sign anew what was withdrawn since, and what a
+        bucket shows too late is there all the same. A folder is read as it is, so it is a backup
+        that was put back; an empty bucket is a new place.
         """
-        shown = tip.head.manifest.sequence if tip.head else 0
-        if shown < mark and self.store.location.startswith(("http://", "https://")):
-            raise VerificationError(
-                f"{self.store.location} shows manifest {shown} of {channel};"
-                f" {mark} was signed here",
-                code="replay",
-                hint="a cache may be behind: try again later, or publish into a copy of the site",
+        shown, where = tip.head.manifest.sequence if tip.head else 0, self.store.location
+        bucket = where.startswith("s3://") and tip.head is not None
+        if shown >= mark or not (bucket or where.startswith(("http://", "https://"))):
+            return
+        hint = "a cache may be behind: try again later, or publish into a copy of the site"
+        if bucket:
+            hint = (
+                "try again later; if a backup was put back, go on from a copy:"
+                f" `manifestgen site copy {where} copy && manifestgen refresh --site copy &&"
+                f" manifestgen site copy copy {where}`"
             )
+        raise VerificationError(
+            f"{where} shows manifest {shown} of {channel}; {mark} was signed here",
+            code="replay",
+            hint=hint,
+        )
 
     def _check_follows(self, later: Head, head: Head | None) -> None:
         if later.manifest.previous != (head.digest if head else None):

@@ -2,6 +2,8 @@
 
 import os
 import pty
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -55,6 +57,40 @@ def test_a_whole_life_in_a_bucket(
     assert stray.size(f"blobs/00/{'00' * 32}.bin") is None, pruned
     fresh.does("verify")
     assert not (fresh.folder / "site").exists()
+
+
+def test_a_bucket_that_shows_less_than_was_signed_is_not_carried_on(
+    fresh: Project, in_bucket: str, seaweed: S3Server
+) -> None:
+    fresh.publishes("dist")
+    store = opened(seaweed.endpoint, in_bucket)
+    before = {entry.name: store.get(entry.name) for entry in store.names()}
+    build(fresh.folder / "dist2", version="1.1.0", text="hello again")
+    fresh.publishes("dist2")
+    fresh.does("channel", "withdraw", "1.1.0")
+    for name in [entry.name for entry in store.names()]:
+        store.delete(name)
+    for name, stored in before.items():
+        assert stored
+        store.create(name, stored.data)
+    said = fresh("publish", "dist2", "--json")
+    assert (said.code, said.json["code"]) == (3, "replay")
+    assert "shows manifest 1 of production; 3 was signed here" in said.json["error"]
+    assert fresh("refresh", "--check").code == 3, "and the alarm rings"
+    assert numbers(seaweed, in_bucket) == [1], "nothing was signed"
+    for line in re.findall("`(.+)`", said.json["hint"])[0].split(" && "):
+        fresh.does(*shlex.split(line)[1:])
+    assert numbers(seaweed, in_bucket) == [1, 4]
+    fresh.publishes("dist2")
+    fresh.does("verify")
+
+
+def test_an_empty_bucket_is_a_new_place(
+    fresh: Project, in_bucket: str, seaweed: S3Server
+) -> None:
+    fresh.publishes("dist", "--site", "site")
+    assert fresh.publishes("dist")["sequence"] == 2, "no number is used twice"
+    assert numbers(seaweed, in_bucket) == [2]
 
 
 def test_a_job_in_ci_needs_only_what_is_in_git(
