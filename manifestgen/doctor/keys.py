@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from manifestgen import git
 from manifestgen.config import Settings
 from manifestgen.core import capgo
 from manifestgen.core.keys import KeyId
 from manifestgen.core.release import Scheme
 from manifestgen.core.root import ANY_CHANNEL, Role, Root
-from manifestgen.doctor import git
 from manifestgen.doctor.finding import Area, Finding
 from manifestgen.errors import Error, KeyUseError
 from manifestgen.signers import load_signer, load_wrapper

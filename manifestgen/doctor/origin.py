@@ -72,7 +72,9 @@ def redirected(asker: Asker, name: str, answer: Answer) -> Findings:
         yield AREA.problem(
             "redirect_elsewhere",
             f"{url} redirects to {new.netloc}, and devices stay on the host they were given",
-            f"set base_url to where the site lives, such as {target.removesuffix(f'/{name}')}",
+            # Whoever sent it may be a network's log-in page, or worse: its address is no advice.
+            "if the site has moved, set base_url to the address that its host tells you; else see"
+            " who answers there: a log-in page of this network, a changed DNS entry",
         )
     else:
         yield AREA.problem(

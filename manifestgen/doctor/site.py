@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from manifestgen import git
 from manifestgen.capacitor import find_config
 from manifestgen.config import Settings
 from manifestgen.core.release import Scheme
 from manifestgen.core.root import Root
-from manifestgen.doctor import git
 from manifestgen.doctor.finding import Area, Finding
 from manifestgen.errors import StoreError, UsageError
 from manifestgen.publish.prune import DEFAULT_GRACE

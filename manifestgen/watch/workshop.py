@@ -14,10 +14,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from manifestgen import git
 from manifestgen.bundle import version_of
 from manifestgen.config import Channel, Settings
 from manifestgen.core.version import Version
-from manifestgen.errors import ConflictError, FormatError, StoreError, VerificationError
+from manifestgen.errors import (
+    ConflictError,
+    FormatError,
+    StoreError,
+    UsageError,
+    VerificationError,
+)
 from manifestgen.publish import init, version_beside
 from manifestgen.publish.trust import RootChain, load_roots
 from manifestgen.stores import DirectoryStore, Store
@@ -68,8 +75,10 @@ def open_workshop(project: Settings, folder: Path, *, now: datetime) -> Iterator
 
     Raises:
         ConflictError: another process watches into it.
+        UsageError: it came with somebody's repository or archive, and was not made here.
     """
     settings = development(project)
+    _check_ours(settings.folder)
     settings.folder.mkdir(parents=True, exist_ok=True)
     ignore = settings.folder / ".gitignore"
     if not ignore.exists():
@@ -79,6 +88,31 @@ def open_workshop(project: Settings, folder: Path, *, now: datetime) -> Iterator
         chain = _chain(settings)
         store = QuickStore(settings.folder / settings.site, settings.folder / ".tmp")
         yield Workshop(settings, chain, store, _base(project, folder))
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that came from elsewhere: others have its keys, or its links lead out of it.
+
+    What is written, and deleted, in a development site goes through no lock and no check of links.
+    """
+    if git.tracked(folder):
+        raise UsageError(
+            f"git tracks files in {folder}: whoever put them there has its keys",
+            hint=f"`git rm -r --cached {folder}`, then delete it; it is made again",
+        )
+    link = next(_links(folder), None)
+    if link:
+        raise UsageError(
+            f"{link} is a symbolic link, and nothing is written through those",
+            hint=f"delete {folder}; it is made again",
+        )
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    if folder.is_symlink():
+        yield folder
+    for where, folders, files in os.walk(folder):
+        yield from (path for name in (*folders, *files) if (path := Path(where, name)).is_symlink())
 
 
 def development(project: Settings) -> Settings:

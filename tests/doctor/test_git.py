@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from manifestgen.doctor import git
+from manifestgen import git
 
 COMMIT = """\
 tree {tree}

@@ -85,9 +85,7 @@ def test_a_bucket_that_shows_less_than_was_signed_is_not_carried_on(
     fresh.does("verify")
 
 
-def test_an_empty_bucket_is_a_new_place(
-    fresh: Project, in_bucket: str, seaweed: S3Server
-) -> None:
+def test_an_empty_bucket_is_a_new_place(fresh: Project, in_bucket: str, seaweed: S3Server) -> None:
     fresh.publishes("dist", "--site", "site")
     assert fresh.publishes("dist")["sequence"] == 2, "no number is used twice"
     assert numbers(seaweed, in_bucket) == [2]

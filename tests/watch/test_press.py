@@ -230,6 +230,8 @@ def test_a_kill_anywhere_in_a_change_of_chapter(dist: Path, tmp_path: Path, at_o
                 break
             # The next run begins; devices on the site go on, by whatever way is left.
             press = Press(shop, now=NOW, chapter=3)
+            if press.head:
+                assert problems(shop) == [], "whole at once, not only after the next save"
             sequence = press.head.manifest.sequence if press.head else 0
             press.publish(bundle.read_build(dist), now=NOW)
             assert press.head is not None

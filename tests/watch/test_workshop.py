@@ -8,9 +8,10 @@ import pytest
 
 from manifestgen.config import find
 from manifestgen.core.version import Version
-from manifestgen.errors import ConflictError
+from manifestgen.errors import ConflictError, UsageError
 from manifestgen.watch import open_workshop
-from tests.publish.project import Project
+from tests.doctor.test_keys import git
+from tests.publish.project import Project, changes, snapshot
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -64,4 +65,43 @@ def test_one_at_a_time(project: Project) -> None:
     ):
         pass
     with open_workshop(settings, dist, now=NOW):
+        pass
+
+
+LINKS = {
+    "the folder": "",
+    "its site": "site",
+    "a channel": "site/production",
+    "what git ignores": ".gitignore",
+    "its keys": ".manifestgen/keys",
+}
+
+
+@pytest.mark.parametrize("case", LINKS)
+def test_a_folder_that_leads_out_of_itself_is_refused(project: Project, case: str) -> None:
+    link = project.folder / ".manifestgen/dev" / LINKS[case]
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(project.site)
+    before = snapshot(project.folder)
+    settings = find(project.folder)
+    with (
+        pytest.raises(UsageError, match="symbolic link"),
+        open_workshop(settings, project.folder / "dist", now=NOW),
+    ):
+        pass
+    assert changes(before, snapshot(project.folder)) == []
+
+
+def test_a_folder_that_came_with_a_repository_is_refused(project: Project) -> None:
+    settings = find(project.folder)
+    with open_workshop(settings, project.folder / "dist", now=NOW):
+        pass
+    git(project, "init")
+    with open_workshop(settings, project.folder / "dist", now=NOW):
+        pass  # there is a repository, which ignores the folder
+    git(project, "add", "--force", ".manifestgen/dev/.manifestgen/root")
+    with (
+        pytest.raises(UsageError, match="git tracks files"),
+        open_workshop(settings, project.folder / "dist", now=NOW),
+    ):
         pass
