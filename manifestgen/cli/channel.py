@@ -20,7 +20,7 @@ from manifestgen.cli.report import (
 )
 from manifestgen.cli.undo import undone
 from manifestgen.config import check_channel, parse_duration
-from manifestgen.errors import UsageError
+from manifestgen.errors import Error, StoreError, UsageError
 
 if TYPE_CHECKING:
     from manifestgen.config import Settings
@@ -314,12 +314,22 @@ def _refresh(
         stale = [name for name in names if _is_stale(desk, name)]
         text = "\n".join(f"{name} has less than half of its life left" for name in stale)
         return Output({"stale": stale}, text or "every channel is fresh", int(bool(stale)))
-    rows, data = [["channel", "manifest", "expires"]], []
+    rows, data, failed = [["channel", "manifest", "expires"]], list[dict[str, object]](), []
     for name in names:
-        manifest = refresh(desk, name).head.manifest
+        try:
+            manifest = refresh(desk, name).head.manifest
+        except StoreError:
+            raise
+        except Error as error:  # a key that is elsewhere: the other channels must not expire for it
+            failed.append(error)
+            continue
         rows.append([name, str(manifest.sequence), _time(manifest.expires)])
         data.append({"channel": name, "sequence": manifest.sequence, "expires": rows[-1][2]})
     _warn_root(session, desk)
+    if failed:
+        session.say(*(f"{name}: signed anew, until {until}" for name, _, until in rows[1:]))
+        session.say(*(f"error: {one}" for one in failed[1:]))
+        raise failed[0]
     return Output({"channels": data}, table(rows))
 
 

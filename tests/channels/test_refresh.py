@@ -63,6 +63,20 @@ def test_each_channel_has_the_life_its_settings_give(shop: Publisher) -> None:
     assert [each["channel"] for each in one] == ["nightly"]
 
 
+def test_a_channel_whose_key_is_elsewhere_lets_no_other_expire(shop: Publisher) -> None:
+    shop.does("channel promote 1.0.0 --to beta")
+    shop.does("keys create --only signing --out-dir away")
+    shop.does("keys add file:away/signing.pem --role manifest --channel beta")
+    shop.later(days=20)
+    beta = expires(shop, "beta")
+    said = shop.run("refresh")
+    assert said.code == 4
+    assert "error: the beta manifest needs 1 of the keys" in said.err
+    assert "production: signed anew" in said.err
+    assert (expires(shop, "beta"), expires(shop)) == (beta, shop.now + timedelta(days=30))
+    assert shop.run("refresh", "--json").json["code"] == "key"
+
+
 def test_no_life_is_longer_than_root_allows(shop: Publisher) -> None:
     shop.configure(CONFIG.replace("30d", "300d"))
     shop.does("refresh")
