@@ -15,7 +15,10 @@ export type Address = (name: string) => string;
 export declare function createUpdater(options: Options): {
     /** Ask the site, and say what there is to do; roots and the manifest are remembered. */
     check: () => Promise<Outcome>;
-    /** Make ready what the last check found; it asks the site itself if there was none. */
+    /**
+     * Make ready what the last check found; it asks the site itself if there was none, or if what that
+     * found counts no more.
+     */
     download: () => Promise<Outcome>;
     /** Switch to what was downloaded, or back to the built-in app if the last check said so. */
     apply: () => Promise<Outcome>;

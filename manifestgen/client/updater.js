@@ -367,14 +367,7 @@ class Run {
     const data = await this.document(`${channel}/manifest.json`, LIMITS.manifest);
     if (!data) throw new UpdateError('store', `the site has no manifest of the channel ${channel}`);
     if (namedRoot(data) > this.keys.root.number) await this.walk();
-    checkRootFresh(this.keys, this.now);
-    const trusted = await verifyManifest(this.keys, data, channel);
-    const seen = await this.seen(channel);
-    // Without a remembered manifest, what runs tells how late it must be.
-    const running = seen ? null : await this.running();
-    const runningIssued = running ? running.issued : undefined;
-    const rootIssued = this.keys.root.issued;
-    checkFresh(trusted, { seen, now: this.now, rootIssued, runningIssued });
+    const trusted = await this.judge(data);
     // Before any download: a blob withheld must not make room for an older manifest.
     await this.store(`manifest.${channel}`, fromUtf8(data));
     const channels = [...this.state.channels.filter((one) => one !== channel), channel].slice(
@@ -383,6 +376,19 @@ class Run {
     await this.save({ checked: this.now, looked, channels });
     this.accepted = data;
     this.options.emit('accepted', trusted.seen);
+    return trusted;
+  }
+
+  /** Verify a manifest by all that is known now; the chain was walked. @param {Bytes} data */
+  async judge(data) {
+    checkRootFresh(this.keys, this.now);
+    const trusted = await verifyManifest(this.keys, data, this.channel);
+    const seen = await this.seen(this.channel);
+    // Without a remembered manifest, what runs tells how late it must be.
+    const running = seen ? null : await this.running();
+    const runningIssued = running ? running.issued : undefined;
+    const rootIssued = this.keys.root.issued;
+    checkFresh(trusted, { seen, now: this.now, rootIssued, runningIssued });
     return trusted;
   }
 
@@ -616,7 +622,7 @@ export function createUpdater(options) {
   const listeners = new Map();
   /** @type {Decision | null} */
   let decided = null;
-  /** @type {{ url: string, data: Bytes | null, address: Address } | null} what the last check read */
+  /** @type {{ url: string, data: Bytes, address: Address } | null} what the last check read */
   let read = null;
   /** @type {Promise<unknown>} */
   let last = Promise.resolve();
@@ -655,7 +661,8 @@ export function createUpdater(options) {
   async function check(run) {
     decided = read = null;
     const trusted = await run.somewhere(() => run.accept());
-    const { address, accepted: data } = run;
+    const { address } = run;
+    const data = /** @type {Bytes} */ (run.accepted);
     read = { url: address(`${run.channel}/manifest.json`), data, address };
     const decision = await run.decide(trusted);
     const wanted = decision.action === 'install' && decision.release.tree.digest;
@@ -666,10 +673,26 @@ export function createUpdater(options) {
     return (decided = decision);
   }
 
+  /**
+   * Decide again on what the last check read: it may be long ago, and another tab may have gone on.
+   * `null` if that counts no more.
+   * @param {Run} run
+   */
+  async function standing(run) {
+    if (!decided || !read) return null;
+    try {
+      return await run.decide(await run.judge(read.data));
+    } catch (error) {
+      if (error instanceof VerificationError) return null;
+      throw error;
+    }
+  }
+
   /** @param {Run} run @returns {Promise<Outcome>} */
   async function apply(run) {
     const { staged } = run.state;
-    if (decided && decided.action === 'reset') {
+    const decision = decided && decided.action === 'reset' ? await standing(run) : null;
+    if (decision && decision.action === 'reset') {
       decided = null;
       if (!(await run.switch(null))) return { ...NOTHING, action: 'pending' };
       const floor = await run.floored();
@@ -720,10 +743,13 @@ export function createUpdater(options) {
     /** Ask the site, and say what there is to do; roots and the manifest are remembered. */
     check: () => exclusive(async (run) => outcomeOf(await check(run))),
 
-    /** Make ready what the last check found; it asks the site itself if there was none. */
+    /**
+     * Make ready what the last check found; it asks the site itself if there was none, or if what that
+     * found counts no more.
+     */
     download: () =>
       exclusive(async (run) => {
-        const decision = decided || (await check(run));
+        const decision = (await standing(run)) || (await check(run));
         if (decision.action !== 'install') return outcomeOf(decision);
         if (read) run.address = read.address;
         const { via, bytes } = await run.stage(decision);

@@ -103,6 +103,57 @@ describe('an update', () => {
     assert.deepEqual([world.device.runs, (await updater.status()).running], [null, null]);
   });
 
+  it('found longer ago than its manifest lives is not downloaded', async () => {
+    const world = new World();
+    world.publish('1.4.2');
+    const updater = world.updater();
+    assert.equal((await updater.check()).action, 'install');
+    world.now = EPOCH + 30 * DAY;
+    await refuses(updater.download(), 'expired');
+    assert.equal((await updater.status()).staged, null);
+    world.publishWith({ expires: time(EPOCH + 60 * DAY) }, '1.5.0');
+    assert.equal((await updater.download()).version, '1.5.0');
+  });
+
+  it('found before another tab knew better is not downloaded', async () => {
+    const world = new World();
+    world.publish('1.4.2');
+    const updater = world.updater();
+    await updater.check();
+    world.publishWith({ withdrawn: ['1.4.2'] }, '1.5.0');
+    await world.updater().check();
+    assert.equal((await updater.download()).version, '1.5.0');
+  });
+
+  it('that failed since it was found is not downloaded', async () => {
+    const world = new World();
+    world.publish('1.4.2');
+    const updater = world.updater();
+    await updater.check();
+    await world.update();
+    for (const _ of [1, 2]) await world.updater().start(); // left: it was not confirmed
+    assert.equal((await updater.download()).action, 'none');
+  });
+
+  it('that was found is downloaded without another look', async () => {
+    const world = new World();
+    world.publish('1.4.2');
+    const updater = world.updater();
+    await updater.check();
+    world.files.delete(MANIFEST);
+    assert.equal((await updater.download()).action, 'staged');
+  });
+
+  it('back to the built-in app is for as long as its manifest lives', async () => {
+    const world = await running();
+    world.publishWith({ withdrawn: ['1.4.2'] });
+    const updater = world.updater();
+    assert.equal((await updater.check()).action, 'reset');
+    world.now = EPOCH + 30 * DAY;
+    assert.equal((await updater.apply()).action, 'none');
+    assert.equal(world.device.runs, treeOf('1.4.2'));
+  });
+
   it('gives up what was staged when it is withdrawn', async () => {
     const world = new World();
     world.publish('1.4.2');
