@@ -1,7 +1,9 @@
 """What an examination found, as values; each thing that is not right comes with its fix."""
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 class Severity(StrEnum):
@@ -40,3 +42,8 @@ class Area:
     def ok(self, code: str, sentence: str) -> Finding:
         """Say what was looked at and is right."""
         return Finding(self.name, code, Severity.OK, sentence)
+
+
+def typed(command: str, path: Path) -> str:
+    """Write a command on a file so that it can be pasted, whatever its folders are called."""
+    return f"`{command} {shlex.quote(str(path))}`"

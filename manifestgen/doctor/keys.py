@@ -16,7 +16,7 @@ from manifestgen.core import capgo
 from manifestgen.core.keys import KeyId
 from manifestgen.core.release import Scheme
 from manifestgen.core.root import ANY_CHANNEL, Role, Root
-from manifestgen.doctor.finding import Area, Finding
+from manifestgen.doctor.finding import Area, Finding, typed
 from manifestgen.errors import Error, KeyUseError
 from manifestgen.signers import load_signer, load_wrapper
 from manifestgen.signers.load import load_content_secret
@@ -80,7 +80,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     folder = settings.key_folder
     if folder.is_dir() and _others_may(folder):
         yield _AREA.warning(
-            "key_folder_readable", f"others may look into {folder}", f"chmod 700 {folder}"
+            "key_folder_readable", f"others may look into {folder}", typed("chmod 700", folder)
         )
 
 
@@ -94,15 +94,15 @@ def _replaced(settings: Settings, path: Path) -> str:
 
 def _file(settings: Settings, path: Path) -> Iterator[Finding]:
     if _others_may(path):
-        yield _AREA.problem("key_readable", f"others may read {path}", f"chmod 600 {path}")
+        yield _AREA.problem("key_readable", f"others may read {path}", typed("chmod 600", path))
     if git.tracked(path):
-        fix = f"git rm --cached {path}, then {_replaced(settings, path)}"
+        fix = f"{typed('git rm --cached', path)}, then {_replaced(settings, path)}"
         yield _AREA.problem("key_in_git", f"git tracks {path}", fix)
     elif git.committed(path):
         fix = f"{_replaced(settings, path)}, out of old commits too"
         yield _AREA.problem("key_in_history", f"a commit holds {path}", fix)
     elif not git.ignored(path):
-        fix = f"echo '*' > {path.parent}/.gitignore"
+        fix = typed("echo '*' >", path.with_name(".gitignore"))
         yield _AREA.warning("key_not_ignored", f"git does not ignore {path}", fix)
 
 

@@ -15,7 +15,7 @@ from manifestgen.capacitor import find_config
 from manifestgen.config import Settings
 from manifestgen.core.release import Scheme
 from manifestgen.core.root import Root
-from manifestgen.doctor.finding import Area, Finding
+from manifestgen.doctor.finding import Area, Finding, typed
 from manifestgen.errors import StoreError, UsageError
 from manifestgen.publish.prune import DEFAULT_GRACE
 from manifestgen.publish.trust import high_water
@@ -109,7 +109,7 @@ def _root(settings: Settings, trusted: Root, root: Root, now: datetime) -> Itera
                 yield _AREA.warning(
                     "root_not_in_git",
                     f"git does not track {path}, which every verifier trusts",
-                    f"git add {path}",
+                    typed("git add", path),
                 )
 
 
@@ -280,5 +280,5 @@ def _waiting(settings: Settings) -> Iterator[Finding]:
         yield _AREA.warning(
             "pending",
             f"{path} waits for signatures",
-            f"`manifestgen keys sign {path}`; or delete it, if it is not wanted any more",
+            f"{typed('manifestgen keys sign', path)}; or delete it, if it is not wanted any more",
         )

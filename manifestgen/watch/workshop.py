@@ -7,6 +7,7 @@ be made otherwise, and nothing is lost with it: whoever deletes the folder gets 
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -98,7 +99,8 @@ def _check_ours(folder: Path) -> None:
     if git.tracked(folder):
         raise UsageError(
             f"git tracks files in {folder}: whoever put them there has its keys",
-            hint=f"`git rm -r --cached {folder}`, then delete it; it is made again",
+            hint=f"`git rm -r --cached {shlex.quote(str(folder))}`, then delete it; another is"
+            " made",
         )
     link = next(_links(folder), None)
     if link:

@@ -140,6 +140,28 @@ def test_keys_are_examined(case: str, project: Project) -> None:
     assert set(found(project)) == codes
 
 
+@pytest.mark.parametrize(
+    ("breaks", "code"),
+    [
+        (readable, "key_readable"),
+        (folder_readable, "key_folder_readable"),
+        (tracked, "key_in_git"),
+        (not_ignored, "key_not_ignored"),
+        (lambda project: git(project, "init"), "root_not_in_git"),
+    ],
+)
+def test_what_it_says_to_type_can_be_pasted(
+    breaks: Callable[[Project], None], code: str, project: Project
+) -> None:
+    shop = project.copied("my shop's")
+    breaks(shop)
+    fixes = [one["fix"] for one in shop("doctor", "--json").json["findings"] if one["code"] == code]
+    assert fixes
+    for fix in fixes:
+        subprocess.run(["sh", "-c", fix.split("`")[1]], cwd=shop.folder, check=True)
+    assert code not in {one["code"] for one in shop("doctor", "--json").json["findings"]}
+
+
 def test_a_role_of_its_own_is_told_apart(project: Project) -> None:
     config = project.folder / "manifestgen.toml"
     config.write_text(config.read_text().replace("[keys]", '[keys]\nrelease = "file:gone.pem"'))
@@ -168,7 +190,7 @@ def test_people_read_the_worst_first(project: Project) -> None:
     lines = said.out.splitlines()
     assert lines[0] == "keys"
     assert lines[1].startswith("  problem  others may read ")
-    assert lines[2] == f"           fix: chmod 600 {key(project)}"
+    assert lines[2] == f"           fix: `chmod 600 {key(project)}`"
     assert lines[3].startswith("  warning  others may look into ")
     assert lines[-1] == "1 problem, 1 warning"
     assert (said.code, said.err) == (1, "")
