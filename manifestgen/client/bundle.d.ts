@@ -57,6 +57,10 @@ export declare function checkPath(path: string): void;
  * @param {Iterable<string>} emptyFolders folders that need hold none of the files
  */
 export declare function checkPaths(paths: Iterable<string>, emptyFolders?: Iterable<string>): void;
+export type Name = {
+    key: string;
+    path: string;
+};
 /**
  * Digest a tree, its files in any order; refuse (`path`) what no tree may hold.
  *

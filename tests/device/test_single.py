@@ -259,7 +259,7 @@ def test_a_list_that_lies_leaves_the_bundle(
 def test_a_compressed_file_that_unpacks_to_more_is_stopped(
     publisher: Publisher, device: Device, scheme: Scheme
 ) -> None:
-    """A stream of 64 MiB in a few hundred bytes; `size` is what the tree says."""
+    """A stream of 64 MiB in 12 KB; `size` is what the tree says."""
     release = release_of(publisher, scheme)
     every = entries(publisher, release)
     bomb = brotli.compress(bytes(2**26), quality=1)
