@@ -186,7 +186,7 @@ function secrets({ capgo, bundle }) {
  * @param {Plan} plan
  */
 async function listed({ release, url, fetch }) {
-  if (!release.files) return null;
+  if (!release.files || release.files.size > LIST_BYTES) return null; // not even fetched
   const read = new Reader(decode(await fetch(release.files), LIST_BYTES), '$');
   read.text('type', /^files\.v1$/, 'files.v1');
   let bytes = 0;

@@ -23,7 +23,7 @@ from manifestgen.core.tree import Digest, Tree
 from manifestgen.device import files
 from manifestgen.device.download import Progress, chunks, download, kept
 from manifestgen.device.home import Home
-from manifestgen.errors import KeyUseError, StoreError, VerificationError
+from manifestgen.errors import Error, KeyUseError, StoreError, VerificationError
 from manifestgen.stores import Store
 
 _LOG = logging.getLogger(__name__)
@@ -124,14 +124,14 @@ def stage(job: Job, progress: Progress, ways: Sequence[Way]) -> Staged:
 
     Raises:
         KeyUseError: it is encrypted, and no key was given.
-        StoreError, VerificationError: the last way failed, too.
+        Error: the last way failed, too.
     """
     content = content_key(job)
     *others, last = ways
     for way in others:
         try:
             return _stage(job, way, content, progress)
-        except (StoreError, VerificationError) as error:
+        except Error as error:  # of the disk, too: names that it cannot hold come of a bad patch
             _LOG.info("no %s: %s", way.name, error)
     return _stage(job, last, content, progress)
 

@@ -57,3 +57,19 @@ test('a file that is not what was signed falls back to the bundle, once', { skip
     [true, false],
   );
 });
+
+test('a list that is signed as larger than lists are is not even fetched', async () => {
+  const told = [];
+  const plugin = {
+    addListener: async () => ({ remove: async () => {} }),
+    download: async (options) => told.push(options) && { id: 'downloaded' },
+  };
+  const digest = '0'.repeat(64);
+  const payload = (size) => ({ blob: digest, size, plain: digest, plain_size: size });
+  const release = { version: '1.0.0', capgo: null, bundle: payload(1), files: payload(2 ** 22 + 1) };
+  let fetched = 0;
+  const fetch = async () => (fetched += 1) && Promise.reject(new Error('not there'));
+  const plan = { release, url: (blob) => `${site}/${blob}`, fetch, progress: () => {} };
+  const { via } = await capgoAdapter({ plugin }).stage(plan);
+  assert.deepEqual([via, told.length, fetched], ['bundle', 1, 0]);
+});

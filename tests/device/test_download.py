@@ -281,7 +281,7 @@ class _Broken:
         raise self.error
 
 
-@pytest.mark.parametrize("error", [FormatError("no"), StoreError("no")])
+@pytest.mark.parametrize("error", [FormatError("no"), StoreError("no"), Error("no")])
 def test_a_cheaper_way_that_fails_gives_way_to_the_whole_bundle(
     device: Device, tmp_path: Path, error: Error
 ) -> None:
