@@ -163,6 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body(headers)
         if body is None:
             return
+        # Before the answer: the next request of this device may be quicker than what follows it.
+        device = self.parts.guests.who(
+            self.client_address[0], headers, self.path.partition("?")[2], body
+        )
         answer = self.parts.site.answer(request)
         try:
             fault = self.parts.faults.strike(answer.name)
@@ -171,9 +175,6 @@ class _Handler(BaseHTTPRequestHandler):
             sent = self._send(answer, fault)
         finally:
             answer.close()
-        device = self.parts.guests.who(
-            self.client_address[0], headers, self.path.partition("?")[2], body
-        )
         self.parts.heard(
             Visit(
                 device=device,
