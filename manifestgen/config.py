@@ -30,6 +30,21 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdw])", re.ASCII)
 _URI: Final = re.compile(r"(file|env|command|pkcs11):.+|stdin", re.DOTALL)
 _PLACES: Final = "file:PATH, env:NAME, stdin, command:PROGRAM or pkcs11:…"
+# How a setting is written, where "want a string" leaves somebody wondering.
+_FORMS: Final = {
+    "app": 'write it as `app = "com.example.app"`',
+    "site": 'write it as `site = "site"` or `site = "s3://bucket/prefix"`',
+    "base_url": 'write it as `base_url = "https://cdn.example.com/app"`',
+    "channel": 'write it as `channel = "production"`',
+    "channels": 'write it as `[channels.production]`, and `expires = "30d"` below',
+    "expires": 'write it as `expires = "30d"`',
+    "scheme": 'write it as `scheme = "capgo"`; `"none"` leaves bundles readable',
+    "patches": "write it as `patches = 3`",
+    "keep": "write it as `keep = 5`",
+    "single_publisher": "write it as `single_publisher = true`",
+    "delta": "write it as `delta = true`",
+    "checksum": 'write it as `checksum = "v3"`',
+}
 _LONGEST: Final = 100  # characters of a folder's name in an app id, which has 128
 _URL: Final = re.compile(r"https?://[^\s?#]+")
 
@@ -114,20 +129,36 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"there is no {path}", hint="run `manifestgen init`") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
+        raise UsageError(
+            f"there is no {path}",
+            hint="name the manifestgen.toml of a project; `manifestgen init` makes one where you"
+            " stand",
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {(error.strerror or str(error)).lower()}",
+            hint="check with `ls -l` who may read it, and with `id` who you are",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"cannot read {path}: byte {error.start} is no UTF-8", hint="save it as UTF-8"
+        ) from None
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from None
+        text = str(error)
+        raise UsageError(
+            f"{path} is no TOML: {text[:1].lower()}{text[1:]}",
+            hint='mend that line: settings are `name = "value"`, each once, above the first'
+            " `[table]` they do not belong to",
+        ) from None
     folder = path.resolve().parent
     return _with_environment(_Table(values, "", path).settings(folder, exists=True), environ)
 
 
-def parse_duration(text: str) -> timedelta:
+def parse_duration(text: str, what: str = "--over") -> timedelta:
     """Read `30d`, `12h`, `90m`, `2w` or `45s`, or raise `UsageError`."""
     found = _DURATION.fullmatch(text)
     if not found:
-        raise UsageError(f"{text!r} is no duration", hint="write it as 30d, 12h or 90m")
+        raise UsageError(f"{what}: {text!r} is no duration", hint="write it as 30d, 12h or 90m")
     return timedelta(seconds=int(found.group(1)) * _UNITS[found.group(2)])
 
 
@@ -254,8 +285,9 @@ class _Table:
 
     def _channel(self) -> Channel:
         self._only(["expires", "keys"])
-        text = self._text("expires", "")
-        return Channel(parse_duration(text) if text else DEFAULT_EXPIRES, self._uris("keys"))
+        text, what = self._text("expires", ""), f"{self._path}: `{self._prefix}expires`"
+        expires = parse_duration(text, what) if text else DEFAULT_EXPIRES
+        return Channel(expires, self._uris("keys"))
 
     def _only(self, known: Sequence[str]) -> None:
         for name in self._values:
@@ -263,7 +295,9 @@ class _Table:
                 near = difflib.get_close_matches(name, known, 1)
                 raise UsageError(
                     f"{self._path}: unknown key `{self._prefix}{name}`",
-                    hint=f"did you mean `{self._prefix}{near[0]}`?" if near else None,
+                    hint=f"did you mean `{self._prefix}{near[0]}`?"
+                    if near
+                    else f"known here are {', '.join(known)}",
                 )
 
     def _table(self, name: str) -> "_Table":
@@ -309,4 +343,5 @@ class _Table:
         return tuple(_Table({name: one}, self._prefix, self._path)._uri(name, "") for one in values)
 
     def _wrong(self, name: str, why: str) -> UsageError:
-        return UsageError(f"{self._path}: `{self._prefix}{name}`: {why}")
+        hint = _FORMS.get(name, f"change `{self._prefix}{name}` in that file")
+        return UsageError(f"{self._path}: `{self._prefix}{name}`: {why}", hint=hint)

@@ -130,6 +130,12 @@ def test_the_environment_comes_before_the_file(tmp_path: Path) -> None:
         pytest.param('[keys]\nroot = "signing.pem"', "want file:PATH", None, id="uri"),
         pytest.param("[keys]\nroot = [1]", "want a string", None, id="uris"),
         pytest.param("app = ", "is no TOML", None, id="toml"),
+        pytest.param(
+            '[channels.beta]\nexpires = "30 days"',
+            "`channels.beta.expires`: '30 days' is no duration",
+            "write it as 30d, 12h or 90m",
+            id="duration",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, error: str, hint: str | None) -> None:
@@ -137,6 +143,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, error: str, hint: str
         read(tmp_path, text)
     assert error in str(raised.value)
     assert str(tmp_path / "manifestgen.toml") in str(raised.value)
+    assert raised.value.hint  # of its own: `--help` says nothing of this file
     if hint:
         assert raised.value.hint == hint
 

@@ -1,14 +1,17 @@
 """`init`: make a project, and say what to keep safe."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manifestgen.cli.report import Output, Session, command
-from manifestgen.config import check_base_url
+from manifestgen.config import FILE, check_base_url
 from manifestgen.core.root import APP
 from manifestgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from manifestgen.config import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -53,9 +56,7 @@ def _init(
         if not APP.fullmatch(app):
             raise UsageError(f"{app!r} is no app id", hint="write it as com.example.app")
         if settings.exists and settings.app != app:
-            raise UsageError(
-                f"this project is for {settings.app}", hint="change `app` in manifestgen.toml"
-            )
+            raise UsageError(f"this project is for {settings.app}", hint=_another_app(settings))
         settings = replace(settings, app=app)
     made = init(
         settings,
@@ -80,6 +81,16 @@ def _init(
     else:
         text += ["next: manifestgen publish DIST", "      manifestgen verify"]
     return Output(data, "\n".join(text))
+
+
+def _another_app(settings: "Settings") -> str:
+    """Say how a project gets another app: its root is for one, and a new one is a new project."""
+    if not (settings.root_folder / "1.json").exists():
+        return f"change `app` in {FILE}"
+    return (
+        "run it in another folder; or, if no app was built with this root yet, delete"
+        f" {FILE}, .manifestgen and the site, and run the same command again"
+    )
 
 
 def made_lines(files: tuple[str, ...], secrets: tuple[str, ...]) -> list[str]:

@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Final
 
 from manifestgen import bundle, pages
-from manifestgen.config import Settings
+from manifestgen.config import FILE, Settings
 from manifestgen.core.audience import EVERYONE, Audience
 from manifestgen.core.envelope import Envelope
 from manifestgen.core.limits import LIMITS
@@ -138,6 +138,7 @@ def publish(
         ConflictError: others kept publishing.
     """
     chain = load_roots(settings)
+    _check_app(chain.keyring.root.app, settings)
     site = Site(store, chain, settings, dry_run)
     release_role = chain.keyring.root.release
     release_signers = load_keys(settings, settings.release_uris(), ask).some(
@@ -206,6 +207,16 @@ def publish(
         files_written=files_written,
         unlisted=sealed.unlisted,
     )
+
+
+def _check_app(app: str, settings: Settings) -> None:
+    """Refuse to sign, for another app than the root's, what no device of either would take."""
+    if app != settings.app:
+        raise UsageError(
+            f"the root is of {app}, {FILE} of {settings.app}",
+            hint=f'set `app = "{app}"` in {FILE}; another app takes a project in a folder of its'
+            " own, with `manifestgen init`",
+        )
 
 
 def _share(head: Head, version: Version, now: datetime) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -118,7 +119,26 @@ def test_wrong_flags_are_refused(fresh: Project, flags: list[str], code: int, er
 
 def test_another_app_is_refused(fresh: Project) -> None:
     fresh.does("init", "--app", "com.example.one")
-    fresh.refuses("init", "--app", "com.example.two", code=2, error="this project is for com.ex")
+    said = fresh.refuses(
+        "init", "--app", "com.example.two", code=2, error="this project is for com.ex"
+    )
+    assert "delete manifestgen.toml, .manifestgen and the site" in said.err
+    # What the hint says works.
+    (fresh.folder / "manifestgen.toml").unlink()
+    shutil.rmtree(fresh.folder / ".manifestgen")
+    assert fresh.does("init", "--app", "com.example.two").out.startswith("set up com.example.two\n")
+
+
+def test_an_app_that_is_not_the_roots_is_refused(project: Project) -> None:
+    """What would be signed for it, no device would take, and no command could take back."""
+    config = project.folder / "manifestgen.toml"
+    text = config.read_text()
+    config.write_text(text.replace('app = "local.shop"', 'app = "com.example.shop"'))
+    said = project.refuses("publish", "dist2", code=2, error="the root is of local.shop")
+    assert 'set `app = "local.shop"` in manifestgen.toml' in said.err
+    config.write_text(text)
+    project.does("publish", "dist2")
+    project.does("verify")
 
 
 def test_keys_inside_the_site_are_refused(fresh: Project) -> None:
