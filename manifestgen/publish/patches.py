@@ -212,8 +212,9 @@ def _pools() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
     try:
         yield pools
     finally:
-        # After an error or an interruption what is in the queues is not begun.
-        for pool in pools:
+        # After an error or an interruption what is in the queues is not begun: the parts first,
+        # for which the patch that is under way would wait.
+        for pool in reversed(pools):
             pool.shutdown(cancel_futures=True)
 
 

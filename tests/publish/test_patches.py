@@ -3,7 +3,9 @@
 import json
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from manifestgen.core.keyring import usable
 from manifestgen.core.manifest import Patch
 from manifestgen.core.release import Release
 from manifestgen.core.tree import sha256
+from manifestgen.publish.patches import _pools
 from tests.publish.project import Project, site_files
 
 CODE = "".join(f"function f{n}(a){{return a*{n * n}}}\n" for n in range(3000))
@@ -227,3 +230,32 @@ def test_a_dry_run_says_them_and_writes_none(fixed: Project) -> None:
     said = publishes(fixed, "1.1.0", "--dry-run")
     assert bases(said) == ["1.0.0"]
     assert site_files(fixed.site) == before
+
+
+def test_an_interruption_waits_for_no_part_that_was_not_begun() -> None:
+    begun, both, leaving = list[int](), Event(), Event()
+
+    def part(number: int) -> None:
+        begun.append(number)
+        if len(begun) == 2:
+            both.set()
+        assert leaving.wait(60)
+
+    def notice(*pools: ThreadPoolExecutor) -> None:
+        while not leaving.wait(0.001):
+            try:
+                for pool in pools:
+                    pool.submit(int)
+            except RuntimeError:  # it takes no more: we are on our way out
+                leaving.set()
+
+    def interrupted() -> None:
+        with _pools() as (patches, parts):
+            patches.submit(lambda: list(parts.map(part, range(100))))
+            assert both.wait(60)
+            Thread(target=notice, args=(patches, parts)).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(begun) == 2
