@@ -157,7 +157,9 @@ class Session:
         if text := self.environ.get(variable):
             return text.encode()
         if path := self.environ.get(f"{variable}_FILE"):
-            return _secret_file(f"{variable}_FILE", Path(path))
+            from manifestgen.signers.sources import read_typed
+
+            return read_typed(Path(path), what, named=f"{variable}_FILE")
         if self.ci or self.json or not sys.stdin.isatty():
             return None
         import getpass
@@ -318,13 +320,6 @@ def _unforeseen(error: OSError) -> Error:
     where = f" {error.filename}" if error.filename else ""
     reason = (error.strerror or str(error)).lower()
     return StoreError(f"cannot use{where or ' the disk'}: {reason}")
-
-
-def _secret_file(variable: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise KeyUseError(f"cannot read {variable} {path}: {error.strerror}") from None
 
 
 def _log(*, verbose: bool) -> None:

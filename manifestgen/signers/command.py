@@ -120,7 +120,9 @@ class Program:
 
     def _failed(self, operation: str, code: int, out: "_Output", err: "_Output") -> KeyUseError:
         said = "; ".join(err.data.decode("utf-8", "replace").split("\n")).strip("; ")[-_SHOWN:]
-        how = f"printed more than {_MOST} bytes" if out.too_much else f"ended with {code}"
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+        if out.too_much:  # it was we who ended it
+            how = f"printed more than {_MOST} bytes"
         return KeyUseError(
             f"{self.name} {operation} {how}" + (f": {said}" if said else ""),
             hint=f"run `{self.name} … {operation}` by hand to see why, then the same command again",

@@ -4,6 +4,7 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -14,8 +15,10 @@ from manifestgen.core.cipher import SECRET_BYTES
 from manifestgen.core.keys import Algorithm
 from manifestgen.core.release import RSA_BYTES
 from manifestgen.errors import KeyUseError
+from manifestgen.signers.sources import is_open
 
-_IGNORE = "# Private keys: never in git, never in a site. Back them up elsewhere.\n*\n"
+_PASSPHRASE: Final = 1023  # bytes
+_IGNORE: Final = "# Private keys: never in git, never in a site. Back them up elsewhere.\n*\n"
 
 
 def make_key_folder(folder: Path) -> bool:
@@ -72,12 +75,17 @@ def write_secret(path: Path, data: bytes) -> None:
     """Write a file that must not exist yet, readable by its owner alone, and make it durable.
 
     It appears whole or not at all: half a key would never be overwritten.
+
+    Raises:
+        KeyUseError: there is a file already, or on this disk anybody could read it.
     """
     try:
         # 0600 from the first byte: that is how `mkstemp` makes files.
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as file:
+                if is_open(file.fileno()):
+                    raise _no_modes(path)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -89,7 +97,17 @@ def write_secret(path: Path, data: bytes) -> None:
             f"{path} exists and is not overwritten", hint="move it away first if it is not needed"
         ) from None
     except OSError as error:
-        raise KeyUseError(f"cannot write {path}: {error.strerror}") from None
+        raise KeyUseError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
+            hint=f"see with `ls -ld {path.parent}` who may write there, and with `df -h` for room",
+        ) from None
+
+
+def _no_modes(path: Path) -> KeyUseError:
+    return KeyUseError(
+        f"the disk of {path.parent} knows no permissions, and others could read a key on it",
+        hint="name a folder on another disk with `--out-dir`, or mount it with `-o umask=077`",
+    )
 
 
 def _move_new(temporary: Path, path: Path) -> None:
@@ -106,4 +124,9 @@ def _move_new(temporary: Path, path: Path) -> None:
 def _encryption(passphrase: bytes | None) -> serialization.KeySerializationEncryption:
     if passphrase is None:
         return serialization.NoEncryption()
+    if len(passphrase) > _PASSPHRASE:
+        raise KeyUseError(
+            f"the passphrase has {len(passphrase):,} bytes; OpenSSL takes {_PASSPHRASE:,}",
+            hint="is MANIFESTGEN_PASSPHRASE_FILE the file that was meant?",
+        )
     return serialization.BestAvailableEncryption(passphrase)

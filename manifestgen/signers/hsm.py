@@ -8,6 +8,7 @@ would lock the token. Needs the extra `hsm`.
 import atexit
 import hashlib
 import secrets
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from manifestgen.core.release import RSA_BYTES
 from manifestgen.errors import FormatError, KeyUseError, UsageError
 from manifestgen.signers.interface import Ask, TokenName
 from manifestgen.signers.pkcs11_uri import KeyUri, spelled
-from manifestgen.signers.sources import read_pin
+from manifestgen.signers.sources import read_typed
 
 _EDWARDS25519: Final = bytes.fromhex("06032b6570")  # the object identifiers of RFC 8410
 _P256: Final = bytes.fromhex("06082a8648ce3d030107")  # and RFC 5480, in DER
@@ -267,7 +268,8 @@ def _locked(uri: KeyUri) -> KeyUseError:
 
 def _pin(uri: KeyUri, folder: Path, ask: Ask) -> str:
     file = uri.pin_file(folder)
-    found = read_pin(file) if file else ask(TokenName(uri.token_name))
+    named = "`pin-source` in the key's URI"
+    found = read_typed(file, "PIN", named=named) if file else ask(TokenName(uri.token_name))
     if not found:
         raise KeyUseError(
             f"{uri.token_name} needs its PIN",
@@ -276,7 +278,9 @@ def _pin(uri: KeyUri, folder: Path, ask: Ask) -> str:
     try:
         return found.decode()
     except UnicodeDecodeError:
-        raise KeyUseError(f"the PIN of {uri.token_name} is no UTF-8") from None
+        raise KeyUseError(
+            f"the PIN of {uri.token_name} is no UTF-8", hint="is it the file that was meant?"
+        ) from None
 
 
 def _token(uri: KeyUri) -> Any:
@@ -288,13 +292,27 @@ def _token(uri: KeyUri) -> Any:
             token = slot.get_token()
             if token.flags & pkcs11.TokenFlag.TOKEN_INITIALIZED and _fits(uri, token):
                 found.append(token)
-    if len(found) != 1:
+    if not found:
         raise KeyUseError(
-            f"{len(found) or 'none'} of the tokens behind {uri.module}"
-            f" {'fit' if found else 'fits'} what the key's URI says of {uri.token_name}",
-            hint="plug it in, or correct the URI: `pkcs11-tool --list-slots --module …` shows them",
+            f"none of the tokens behind {uri.module} fits what the key's URI says of"
+            f" {uri.token_name}",
+            hint="plug it in, or correct the URI:"
+            f" `pkcs11-tool --module {shlex.quote(uri.module)} --list-slots` shows what there is",
+        )
+    if len(found) > 1:
+        each = " or ".join(map(_told_apart, found))
+        raise KeyUseError(
+            f"{len(found)} tokens behind {uri.module} fit what the key's URI says of"
+            f" {uri.token_name}",
+            hint=f"unplug the others, or name one in the URI: add {each}",
         )
     return found[0]
+
+
+def _told_apart(token: Any) -> str:
+    """Return what to add to a URI so that it fits this token alone."""
+    serial = token.serial.decode("utf-8", "replace").strip()
+    return f";serial={spelled(serial)}" if serial else f";slot-id={int(token.slot.slot_id)}"
 
 
 def _fits(uri: KeyUri, token: Any) -> bool:

@@ -99,7 +99,10 @@ def _signature(signer: Signer, message: bytes) -> Signature:
     made = signer.sign(message)
     keyid: KeyId = signer.public.keyid
     if not signer.public.verifies(made, message):
-        raise KeyUseError(f"key {keyid[:12]} made a signature that does not verify")
+        raise KeyUseError(
+            f"key {keyid[:12]} made a signature that does not verify",
+            hint="see that what signs there is the key whose public half is given there",
+        )
     return Signature(keyid, made)
 
 

@@ -16,6 +16,7 @@ from manifestgen.core.keys import PublicKey
 from manifestgen.core.release import RSA_BYTES
 from manifestgen.errors import FormatError, KeyUseError
 from manifestgen.signers.interface import Ask
+from manifestgen.signers.sources import PLACES
 
 _Signing: TypeAlias = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
@@ -103,12 +104,13 @@ def _load(material: bytes, name: str, ask: Ask, *, checked: bool = True) -> obje
     except (ValueError, UnsupportedAlgorithm):
         raise KeyUseError(
             f"{name} holds no private key in PEM",
-            hint="a key from `manifestgen keys create` begins with -----BEGIN PRIVATE KEY-----",
+            hint="a key from `manifestgen keys create` begins with -----BEGIN PRIVATE KEY-----;"
+            f" the place of one is written {PLACES}",
         ) from None
 
 
 def _load_encrypted(pem: bytes, name: str, passphrase: bytes | None) -> object:
-    if passphrase is None:
+    if not passphrase:  # nobody was there, or pressed Enter
         raise KeyUseError(
             f"{name} needs a passphrase",
             hint="set MANIFESTGEN_PASSPHRASE, or MANIFESTGEN_PASSPHRASE_FILE to a file",
@@ -116,4 +118,8 @@ def _load_encrypted(pem: bytes, name: str, passphrase: bytes | None) -> object:
     try:
         return serialization.load_pem_private_key(pem, password=passphrase)
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyUseError(f"the passphrase does not open {name}") from None
+        raise KeyUseError(
+            f"the passphrase does not open {name}",
+            hint="run the same command again with the right one; MANIFESTGEN_PASSPHRASE and"
+            " MANIFESTGEN_PASSPHRASE_FILE are taken before anybody is asked",
+        ) from None

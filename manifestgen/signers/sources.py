@@ -1,6 +1,7 @@
 """Read key material from where a URI says it is. What it means is `pem`'s business."""
 
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from manifestgen.errors import KeyUseError, UsageError
 
 PLACES: Final = "file:PATH, env:NAME, stdin, command:PROGRAM or pkcs11:…"
 
-_MOST = 64 * 1024  # bytes; a PEM file has 2,000
+_MOST: Final = 64 * 1024  # bytes; a PEM file has 2,000
+_RESTORE: Final = "restore it from your backup, or set MANIFESTGEN_KEY_<ROLE> to where it is"
 
 
 def read_source(uri: str, folder: Path) -> bytes:
@@ -40,25 +42,44 @@ def read_public_source(uri: str, folder: Path) -> bytes:
     return read_source(uri, folder)
 
 
-def read_pin(path: Path) -> bytes:
-    """Return the PIN in a file, without the end of its line."""
-    return _file(path, what="PIN").rstrip(b"\r\n")
+def read_typed(path: Path, what: str, *, named: str) -> bytes:
+    """Return what a person would type, a PIN or a passphrase, from a file and without its line end.
+
+    `named` is the setting that names the file, for messages.
+
+    Raises:
+        KeyUseError: nothing there, or a file that others can read: it guards a key.
+    """
+    return _file(path, what=what, hint=f"correct {named}").rstrip(b"\r\n")
 
 
-def _file(path: Path, *, secret: bool = True, what: str = "key") -> bytes:
+def is_open(handle: int) -> bool:
+    """Tell whether others than its owner may read or write an open file."""
+    return os.name == "posix" and bool(stat.S_IMODE(os.fstat(handle).st_mode) & 0o077)
+
+
+def _file(path: Path, *, secret: bool = True, what: str = "key", hint: str = _RESTORE) -> bytes:
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if secret and os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-                raise KeyUseError(f"{path} can be read by others", hint=f"run `chmod 600 {path}`")
+            if secret and is_open(file.fileno()):
+                hint = _close(path, os.fstat(file.fileno()).st_mode)
+                raise KeyUseError(f"{path} can be read by others", hint=hint)
             return file.read(_MOST)
     except FileNotFoundError:
-        raise KeyUseError(
-            f"there is no {what} at {path}",
-            hint="restore it from your backup, or set MANIFESTGEN_KEY_<ROLE> to where it is",
-        ) from None
+        raise KeyUseError(f"there is no {what} at {path}", hint=hint) from None
     except OSError as error:
-        raise KeyUseError(f"cannot read the {what} {path}: {error.strerror}") from None
+        raise KeyUseError(
+            f"cannot read the {what} {path}: {(error.strerror or str(error)).lower()}",
+            hint=f"see with `ls -l {path}` what it is, and who may read it",
+        ) from None
+
+
+def _close(path: Path, mode: int) -> str:
+    hint = f"run `chmod 600 {shlex.quote(str(path))}`"
+    # On a stick (FAT) all files look like programs, and stay as they are.
+    if mode & stat.S_IXUSR:
+        hint += "; if that changes nothing, mount its disk with `-o umask=077`"
+    return hint
 
 
 def _environment(name: str) -> bytes:

@@ -213,6 +213,7 @@ def test_a_passphrase_from_the_environment_encrypts_and_opens(
 
 def test_a_passphrase_from_a_file_opens(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("passphrase").write_text(f"{PASSPHRASE}\n")
+    Path("passphrase").chmod(0o600)
     monkeypatch.setenv("MANIFESTGEN_PASSPHRASE_FILE", "passphrase")
     assert run("keys", "create", "--passphrase")[0] == 0
     load_signer(f"file:{KEYS}/signing.pem", folder=Path.cwd(), ask=lambda _: PASSPHRASE.encode())

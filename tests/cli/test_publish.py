@@ -260,7 +260,7 @@ def locked(project: Project, passphrase: bytes, *names: str) -> None:
     [
         pytest.param({}, "needs a passphrase", id="none"),
         pytest.param({"MANIFESTGEN_PASSPHRASE": "wrong"}, "passphrase", id="wrong"),
-        pytest.param({"MANIFESTGEN_PASSPHRASE_FILE": "nowhere"}, "cannot read", id="no file"),
+        pytest.param({"MANIFESTGEN_PASSPHRASE_FILE": "nowhere"}, "no passphrase", id="no file"),
     ],
 )
 def test_a_passphrase_that_does_not_fit_is_refused(
@@ -721,6 +721,7 @@ def test_keys_may_have_a_passphrase(
     if in_file:
         path = project.folder.parent / "passphrase"
         path.write_text("correct horse\n")
+        path.chmod(0o600)
         monkeypatch.setenv("MANIFESTGEN_PASSPHRASE_FILE", str(path))
     else:
         monkeypatch.setenv("MANIFESTGEN_PASSPHRASE", "correct horse")

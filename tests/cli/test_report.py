@@ -198,6 +198,7 @@ def test_a_session_shows_no_secret() -> None:
 def test_a_passphrase_file_is_read_without_its_line_end(tmp_path: Path) -> None:
     path = tmp_path / "passphrase"
     path.write_bytes(b" correct horse \r\n")
+    path.chmod(0o600)
     session = Session(environ={"MANIFESTGEN_PASSPHRASE_FILE": str(path)})
     assert session.ask("a key") == b" correct horse "
 

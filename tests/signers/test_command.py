@@ -122,6 +122,7 @@ def test_what_is_no_signature_is_refused(printed: bytes, tmp_path: Path) -> None
         pytest.param("./nowhere.sh", "cannot start ./nowhere.sh", id="not there"),
         pytest.param("false", "false public ended with 1", id="fails"),
         pytest.param("sh -c 'echo no token >&2; exit 3'", "ended with 3: no token", id="complains"),
+        pytest.param("sh -c 'kill -9 $$'", "was ended by signal 9", id="dies"),
         pytest.param("yes", "yes public printed more than 65536 bytes", id="never stops"),
         pytest.param("echo", "echo public printed no Ed25519 or P-256 key", id="says no key"),
         pytest.param("sh -c 'sleep 30; true'", "sh public was not done after 1 s", id="hangs"),

@@ -2,7 +2,9 @@
 
 import os
 import stat
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +68,39 @@ def test_half_a_key_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(KeyUseError, match="No space left"):
+    with pytest.raises(KeyUseError, match="no space left"):
         write_secret(tmp_path / "key", b"secret")
     assert not (tmp_path / "key").exists()
+
+
+def test_no_key_is_made_on_a_disk_without_permissions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a stick with FAT has it: whatever is asked for, files are 0755."""
+    made = tempfile.mkstemp
+
+    def on_a_stick(**options: Any) -> tuple[int, str]:
+        handle, name = made(**options)
+        Path(name).chmod(0o755)
+        return handle, name
+
+    monkeypatch.setattr(tempfile, "mkstemp", on_a_stick)
+    with pytest.raises(KeyUseError, match="knows no permissions") as refused:
+        write_secret(tmp_path / "key", b"secret")
+    assert "--out-dir" in (refused.value.hint or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_passphrase_has_a_length_that_can_be_used(tmp_path: Path) -> None:
+    create_signing_key(tmp_path / "most", Algorithm.ED25519, b"a" * 1023)
+    for number, make in enumerate((_signing, create_capgo_key)):
+        with pytest.raises(KeyUseError, match="has 1,024 bytes; OpenSSL takes 1,023"):
+            make(tmp_path / str(number), b"a" * 1024)
+    assert [path.name for path in tmp_path.iterdir()] == ["most"]
+
+
+def _signing(path: Path, passphrase: bytes) -> None:
+    create_signing_key(path, Algorithm.P256, passphrase)
 
 
 def test_a_new_key_folder_is_closed_and_hidden_from_git(tmp_path: Path) -> None:

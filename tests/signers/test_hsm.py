@@ -18,6 +18,7 @@ from manifestgen.signers import load_signer, load_wrapper
 from manifestgen.signers.hsm import check_tries, create_in_token, forget_tokens
 from manifestgen.signers.pkcs11_uri import KeyUri
 from tests.publish.project import Project, changes, ended, fresh, process, snapshot
+from tests.tools import softhsm
 from tests.tools.softhsm import Token
 
 __all__ = ["fresh"]
@@ -233,6 +234,26 @@ def test_what_is_not_there_is_named(
     with pytest.raises(KeyUseError, match=said) as refused:
         load_signer(uri, folder=tmp_path, ask=right)
     assert refused.value.hint
+
+
+def test_of_two_tokens_with_one_label_none_is_guessed(
+    fresh: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "two").mkdir()
+    token = softhsm.create(tmp_path / "two")
+    softhsm.initialise(token)
+    monkeypatch.setenv("SOFTHSM2_CONF", str(token.config))  # for processes: ours has its module
+    monkeypatch.setenv("MANIFESTGEN_PIN", token.pin)
+    said = ended(process(fresh.folder, "keys", "export", uri_of(token, "k")))
+    assert (said.code, said.err.splitlines()[0]) == (
+        4,
+        f"error: 2 tokens behind {token.module} fit what the key's URI says of token manifestgen",
+    )
+    more = re.findall(r";serial=[0-9a-f]+", said.err.splitlines()[1])
+    assert len(set(more)) == 2
+    for one in more:
+        said = ended(process(fresh.folder, "keys", "export", uri_of(token, f"k{one}")))
+        assert said.err.startswith("error: there is no private key k in token manifestgen")
 
 
 def test_without_the_extra_its_name_is_said(

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
+from manifestgen.cli.report import Session
 from manifestgen.config import load
 from manifestgen.core import capgo
 from manifestgen.core.capgo import check_wrapped, recover
@@ -25,6 +26,7 @@ from manifestgen.signers import (
     load_signer,
     load_wrapper,
 )
+from manifestgen.signers.interface import TokenName
 
 _Private: TypeAlias = (
     ed25519.Ed25519PrivateKey
@@ -199,6 +201,8 @@ def test_a_passphrase_is_needed_and_must_be_the_one(form: _FORM, tmp_path: Path)
     with pytest.raises(KeyUseError, match="needs a passphrase") as missing:
         load_wrapper(uri, folder=tmp_path, ask=nobody)
     assert "MANIFESTGEN_PASSPHRASE" in (missing.value.hint or "")
+    with pytest.raises(KeyUseError, match="needs a passphrase"):  # somebody pressed Enter
+        load_wrapper(uri, folder=tmp_path, ask=lambda _: b"")
     with pytest.raises(KeyUseError, match="does not open") as wrong:
         load_wrapper(uri, folder=tmp_path, ask=lambda _: b"wrong horse")
     assert "horse" not in str(wrong.value)
@@ -220,6 +224,44 @@ def test_a_private_key_that_others_can_read_is_refused(mode: int, tmp_path: Path
     with pytest.raises(KeyUseError, match="can be read by others") as refused:
         load_signer(uri, folder=tmp_path, ask=nobody)
     assert refused.value.hint == f"run `chmod 600 {tmp_path / 'key'}`"
+
+
+def test_where_chmod_does_nothing_the_hint_says_what_does(tmp_path: Path) -> None:
+    uri = secret_file(tmp_path / "key", pem("ed25519"))
+    (tmp_path / "key").chmod(0o755)  # what every file on a stick looks like
+    with pytest.raises(KeyUseError, match="can be read by others") as refused:
+        load_signer(uri, folder=tmp_path, ask=nobody)
+    assert "umask=077" in (refused.value.hint or "")
+
+
+def test_a_key_may_be_a_link_to_one(tmp_path: Path) -> None:
+    secret_file(tmp_path / "real", pem("ed25519"))
+    (tmp_path / "link").symlink_to("real")
+    load_signer("file:link", folder=tmp_path, ask=nobody)
+    (tmp_path / "real").chmod(0o644)
+    with pytest.raises(KeyUseError, match="link can be read by others"):
+        load_signer("file:link", folder=tmp_path, ask=nobody)
+    (tmp_path / "real").unlink()
+    with pytest.raises(KeyUseError, match="there is no key at"):
+        load_signer("file:link", folder=tmp_path, ask=nobody)
+
+
+@pytest.mark.parametrize("name", ["a key", TokenName("a token")], ids=["passphrase", "PIN"])
+def test_what_guards_a_key_is_read_by_the_rule_of_keys(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "guard"
+    variable = f"MANIFESTGEN_{'PIN' if isinstance(name, TokenName) else 'PASSPHRASE'}_FILE"
+    session = Session(environ={variable: str(path)})
+    with pytest.raises(KeyUseError, match=f"at {path}") as refused:
+        session.ask(name)
+    assert refused.value.hint == f"correct {variable}"
+    path.write_text("secret\n")
+    for mode in (0o640, 0o604, 0o644):
+        path.chmod(mode)
+        with pytest.raises(KeyUseError, match="can be read by others") as refused:
+            session.ask(name)
+        assert refused.value.hint == f"run `chmod 600 {path}`"
+    path.chmod(0o600)
+    assert session.ask(name) == b"secret"
 
 
 @pytest.mark.parametrize("uri", ["file:nowhere.pem", "env:NO_SUCH_VARIABLE", "env:EMPTY"])

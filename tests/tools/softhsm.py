@@ -19,11 +19,17 @@ class Token:
 
 def create(folder: Path) -> Token:
     """Make an empty token in a folder, or raise `Missing`."""
-    program = parts.locate("softhsm2-util")
     token = Token(parts.locate("softhsm2"), folder / "softhsm2.conf", "manifestgen", "1234")
     tokens = folder / "tokens"
     tokens.mkdir()
     token.config.write_text(f"directories.tokendir = {tokens}\nlog.level = ERROR\n")
+    initialise(token)
+    return token
+
+
+def initialise(token: Token) -> None:
+    """Make one more empty token, of the same label, beside those that are there."""
+    program = parts.locate("softhsm2-util")
     done = run(
         [
             *(program, "--init-token", "--free", "--label", token.label),
@@ -33,4 +39,3 @@ def create(folder: Path) -> Token:
     )
     if done.returncode:
         raise RuntimeError(f"softhsm2-util: {done.stdout}")
-    return token
