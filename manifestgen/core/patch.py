@@ -198,7 +198,7 @@ def _parse_listing(data: bytes) -> tuple[Content, ...]:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         _refuse("has a name that is not UTF-8")
-    lines = text.split("\n")
+    lines = text.split("\n", LIMITS.files + 1)  # one more is seen, a million are not made
     if lines.pop() or len(lines) > LIMITS.files:
         _refuse("has a damaged list, or one of too many files")
     for line in lines:

@@ -3,6 +3,7 @@
 import io
 import random
 import tracemalloc
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from manifestgen.core.tree import Digest, File, Tree, sha256
 from manifestgen.errors import FormatError, VerificationError
 from tests.conformance.in_process import Vector, check, vectors
 from tests.tools import builds
-from tests.vectors.patches import BASE, EXAMPLE, TARGET, Files, old_side, tree_of
+from tests.vectors.patches import BASE, EXAMPLE, TARGET, Files, Plan, old_side, tree_of
 
 PAIRS = [
     (name, source.versions[at], source.versions[at + 1])
@@ -217,6 +218,20 @@ def test_what_a_patch_declares_is_not_allocated() -> None:
             applied(data, BASE, tree_of(TARGET))
         assert caught.value.code == "patch"
         assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_list_of_millions_of_lines_is_refused_before_they_are_made() -> None:
+    listing = b"\n" * 2**21
+    plan = Plan({}, {}, (0,), listing, ((listing, -len(listing), 0),))
+    packed = [zlib.compress(stream, wbits=-15) for stream in plan.streams()]
+    data = plan.header(plan.streams(), packed).encode() + b"".join(packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="a damaged list, or one of too many"):
+            applied(data, {}, tree_of({}))
+        assert tracemalloc.get_traced_memory()[1] < 6 * len(listing)
     finally:
         tracemalloc.stop()
 
