@@ -129,12 +129,13 @@ def roll_back(
 ) -> Committed:
     """Offer an older release to everyone, and withdraw every newer one that is offered.
 
-    `to` of `None` means the newest release before those offered now; but if that was already done
-    on top of what was `shown` when the command began, by one that was killed before devices could
-    see it, then not one release further.
+    `to` of `None` means the newest release before those offered now; but if a command that did
+    just that was killed before it was done, then not one release further. `shown` is what devices
+    saw when this one began.
     """
     head = desk.head(channel)
-    if to is None and shown and _rolled_back(shown, head):
+    if to is None and shown and _was_interrupted(desk, shown, head):
+        desk.site.publish_head(head)
         return Committed(head, changed=False)
     envelope, release = _target(desk, head, to)
     _check_allowed(channel, release)
@@ -158,6 +159,14 @@ def roll_back(
         return replace(following, offers=(offer,), withdrawn=withdrawn)
 
     return desk.change(channel, plan)
+
+
+def _was_interrupted(desk: Desk, shown: Head, head: Head) -> bool:
+    """Tell whether the newest manifest rolled back, and what follows from it was not written."""
+    if shown.digest != head.digest:
+        return _rolled_back(shown, head)
+    before = next(islice(desk.site.earlier(head), 1, None), None)
+    return before is not None and _rolled_back(before, head) and not desk.site.is_rendered(head)
 
 
 def _rolled_back(before: Head, head: Head) -> bool:

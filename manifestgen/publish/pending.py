@@ -51,6 +51,29 @@ def check_gathered(path: Path, envelope: Envelope, kind: Kind, keys: Iterable[Pu
             )
 
 
+def check_app(path: Path, app: str, ours: str) -> None:
+    """Raise `VerificationError` unless a document that waits is of this project's app."""
+    if app != ours:
+        raise VerificationError(
+            f"{path} is of {app}, and this project of {ours}",
+            code="wrong_app",
+            hint=f"nothing was signed; sign it where the manifestgen.toml of {app} is",
+        )
+
+
+def read_release(settings: Settings, path: Path, envelope: Envelope) -> Release:
+    """Return a release that waits in a file, with nothing changed since others signed it.
+
+    Raises:
+        VerificationError: it was changed on its way, or is another app's.
+    """
+    release = Release.from_json(envelope.signed)
+    root = load_roots(settings).keyring.root
+    check_gathered(path, envelope, Kind.RELEASE, root.keys)
+    check_app(path, release.app, root.app)
+    return release
+
+
 def keep_pending(path: Path, envelope: Envelope) -> None:
     """Write a document that still lacks signatures."""
     path.parent.mkdir(parents=True, exist_ok=True)

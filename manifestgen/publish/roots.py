@@ -14,11 +14,18 @@ from manifestgen.config import Settings
 from manifestgen.core.envelope import Envelope, Kind
 from manifestgen.core.keyring import Keyring, check_signatures
 from manifestgen.core.keys import KeyId, PublicKey
+from manifestgen.core.limits import LIMITS
 from manifestgen.core.root import ANY_CHANNEL, Delegation, Role, Root
-from manifestgen.errors import FormatError, KeyUseError, UsageError, VerificationError
+from manifestgen.errors import Error, FormatError, KeyUseError, UsageError, VerificationError
 from manifestgen.publish.init import ROOT_LIFETIME
 from manifestgen.publish.keyfiles import fingerprint
-from manifestgen.publish.pending import check_gathered, keep_pending, read_pending, root_path
+from manifestgen.publish.pending import (
+    check_app,
+    check_gathered,
+    keep_pending,
+    read_pending,
+    root_path,
+)
 from manifestgen.publish.trust import RootChain, load_roots, save_root
 from manifestgen.signers import Signer
 from manifestgen.signers.interface import sign
@@ -143,26 +150,54 @@ def sign_pending(
     read again. Root 1 follows none: whoever holds one of its keys, and trusts no root yet, may
     sign it.
     """
-    envelope.expect(Kind.ROOT)
-    new = Root.from_json(envelope.signed)
-    chain = chain_before(settings, new)
+    new, chain = check_root(settings, path, envelope)
     if chain is None:
         _holders(new, set(new.root.keys), signers)  # nobody else takes it on its own word
-        return _accept_or_keep(settings, None, path, _signed(path, envelope, new, signers))
-    old = chain.keyring.root
-    if new.number != old.number + 1:
-        raise UsageError(
-            f"{path} is root {new.number}; this project is at root {old.number}",
-            hint="bring the project's root chain up to date, or discard the file",
-        )
+    old = chain.keyring.root if chain else new
     return _accept_or_keep(settings, chain, path, _signed(path, envelope, old, signers))
 
 
-def chain_before(settings: Settings, new: Root) -> RootChain | None:
-    """Return the project's chain, for a root to follow; `None` before a first root."""
-    if new.number == 1 and not (settings.root_folder / "1.json").exists():
-        return None
-    return load_roots(settings)
+def check_root(
+    settings: Settings, path: Path, envelope: Envelope
+) -> tuple[Root, RootChain | None]:
+    """Return a root that waits in a file, and the chain that it follows: `None` for a first root.
+
+    Raises:
+        VerificationError: it was changed on its way, or is another app's or another line's.
+        UsageError: it is in force already, or roots are missing here.
+    """
+    envelope.expect(Kind.ROOT)
+    new = Root.from_json(envelope.signed)
+    begins = new.number == 1 and not (settings.root_folder / "1.json").exists()
+    chain = None if begins else load_roots(settings)
+    keys = chain.keyring.root.keys if chain else ()
+    check_gathered(path, envelope, Kind.ROOT, (*keys, *new.keys))
+    if chain:
+        check_app(path, new.app, chain.keyring.root.app)
+    if chain and new.number != chain.keyring.root.number + 1:
+        raise _not_next(path, envelope, new.number, chain)
+    return new, chain
+
+
+def _not_next(path: Path, envelope: Envelope, number: int, chain: RootChain) -> Error:
+    newest = chain.keyring.root.number
+    if number > newest:
+        return UsageError(
+            f"{path} is root {number}; this project is at root {newest}",
+            hint="bring .manifestgen/root up to date first: with `git pull`, or by `manifestgen keys"
+            f" sign` of root {newest + 1}",
+        )
+    ours = Envelope.decode(chain.documents[number - 1], limit=LIMITS.root_bytes)
+    if envelope.signed == ours.signed:
+        return UsageError(
+            f"root {number} of {path} is in force here already",
+            hint=f"there is nothing to sign; who lacks it takes .manifestgen/root/{number}.json",
+        )
+    return VerificationError(
+        f"{path} is another root {number} than the one that is in force here",
+        code="root",
+        hint="do not sign it; discard the file, and find out who made it",
+    )
 
 
 def first(new: Root) -> list[str]:
@@ -186,14 +221,13 @@ def difference(old: Root, new: Root) -> list[str]:
         f"  + key {_short(key)} ({new.key_map()[key].algorithm}), fingerprint {fingerprint(key)}"
         for key in sorted(after - before)
     ]
-    lines += [f"  - key {_short(key)}" for key in before - after]
+    lines += [f"  - key {_short(key)}" for key in sorted(before - after)]
     for name, role in _named_roles(new).items():
         was = _named_roles(old).get(name)
         if was != role:
             lines.append(f"  {name}: {_spelled(was)} → {_spelled(role)}")
-    lines += [
-        f"  {name}: no keys any more" for name in set(_named_roles(old)) - set(_named_roles(new))
-    ]
+    gone = sorted(set(_named_roles(old)) - set(_named_roles(new)))
+    lines += [f"  {name}: no keys any more" for name in gone]
     if old.max_days != new.max_days:
         lines.append(f"  manifests live at most {old.max_days} → {new.max_days} days")
     return lines
@@ -274,10 +308,12 @@ def _accept_or_keep(
         chain.extended(document)
     else:
         Keyring.trust(document)
-    save_root(settings, new.number, document)
     ours = root_path(settings, new.number)
     if path.resolve() != ours.resolve():
-        keep_pending(path, envelope)  # for those who sent it: it is whole now
+        # For those who sent it: it is whole now. First, since a root that is in force here is
+        # signed no more, and the file may lie on a stick that is full or gone.
+        keep_pending(path, envelope)
+    save_root(settings, new.number, document)
     ours.unlink(missing_ok=True)
     return Proposed(new, envelope, None, ())
 

@@ -264,6 +264,13 @@ class Site:
         with suppress(ConflictError):
             settle(self.store, INDEX, partial(self._page, head))
 
+    def is_rendered(self, head: Head) -> bool:
+        """Tell whether what is derived from a manifest was written, as publishing ends with."""
+        answers = self.capgo_answers(head.trusted).items()
+        expected = {name: stock.encode(one) for name, one in answers} | {INDEX: self._page(head)}
+        there = {name: self.store.get(name) for name in expected}
+        return all(one and one.data == expected[name] for name, one in there.items())
+
     def _page(self, head: Head) -> bytes:
         """Render the status page of the main channels."""
         manifests, main = {}, self.main_channels()

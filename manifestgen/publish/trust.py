@@ -7,6 +7,7 @@ given the same sequence twice.
 
 import json
 import os
+import re
 import tempfile
 import time
 from contextlib import suppress
@@ -22,6 +23,7 @@ from manifestgen.stores import DirectoryStore
 
 _MARKS: Final = "sequences.json"
 _TEMPORARY: Final = ".tmp-"
+_LEFT: Final = re.compile(r"\.tmp-[a-z0-9_]{8}", re.ASCII)  # as `mkstemp` names them
 _ABANDONED: Final = 60.0  # seconds; nobody takes so long to write a document
 
 
@@ -116,7 +118,8 @@ def write_file(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
+            with suppress(OSError):  # a stick may know no permissions
+                Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -124,13 +127,18 @@ def write_file(path: Path, data: bytes) -> None:
         if os.name == "posix":
             _sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from None
+        raise StoreError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
+            hint=f"see with `ls -ld {path.parent}` who may write there, and with `df -h` for room",
+        ) from None
 
 
 def _sweep(folder: Path) -> None:
     for left in folder.glob(f"{_TEMPORARY}*"):
         with suppress(OSError):  # another process was faster
-            if time.time() - left.stat().st_mtime > _ABANDONED:
+            # The folder may be a stick, with files of others.
+            ours = _LEFT.fullmatch(left.name)
+            if ours and time.time() - left.stat().st_mtime > _ABANDONED:
                 left.unlink()
 
 
@@ -162,7 +170,12 @@ def _marks(settings: Settings) -> dict[str, int]:
         marks = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {path}: {(error.strerror or str(error)).lower()}",
+            hint=f"see with `ls -l {path}` who may read it, and with `id` who you are",
+        ) from None
+    except ValueError:
         marks = None
     if not isinstance(marks, dict) or not all(type(mark) is int for mark in marks.values()):
         raise UsageError(

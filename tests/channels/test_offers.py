@@ -71,15 +71,20 @@ def test_rolling_back_twice_goes_two_releases_back(shop: Publisher) -> None:
     assert fleet.check(shop.now) == {"1.0.0": 400}
 
 
-def test_rolling_back_again_after_it_was_killed_goes_no_further(shop: Publisher) -> None:
+@pytest.mark.parametrize("unseen", [True, False])
+def test_rolling_back_again_after_it_was_killed_goes_no_further(
+    shop: Publisher, unseen: bool
+) -> None:
     shop.publish("1.2.0")
-    live = shop.site / "production/manifest.json"
-    before = live.read_bytes()
+    live, page = shop.site / "production/manifest.json", shop.site / "index.html"
+    before, before_page = live.read_bytes(), page.read_bytes()
     shop.does("channel rollback")
-    done = manifest_of(shop.site)
-    live.write_bytes(before)  # killed after the commit, before devices could see it
+    done, done_page = manifest_of(shop.site), page.read_bytes()
+    page.write_bytes(before_page)  # killed after the commit, before what is written last
+    if unseen:  # before devices could see it, too
+        live.write_bytes(before)
     assert "is so already" in shop.does("channel rollback").out
-    assert manifest_of(shop.site) == done
+    assert (manifest_of(shop.site), page.read_bytes()) == (done, done_page)
     shop.does("channel rollback")
     assert manifest_of(shop.site).sequence == done.sequence + 1
 
