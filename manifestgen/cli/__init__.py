@@ -15,7 +15,7 @@ import typer
 from manifestgen import __version__
 from manifestgen.cli import report
 from manifestgen.cli.report import examples
-from manifestgen.errors import UsageError
+from manifestgen.errors import Error, StoreError, UsageError
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 could not do it, 2 wrong usage, 3 not to be trusted, 4 key or"
@@ -60,6 +60,13 @@ _EXAMPLES = {
         "manifestgen site copy https://cdn.example.com/app /mnt/usb/site",
     ),
 }
+
+
+class _Interrupted(Error):
+    """Somebody pressed Ctrl-C: nobody raises this, it is how that is told."""
+
+    exit_code = 130
+    default_code = "interrupted"
 
 
 def build(first: str | None = None) -> typer.Typer:
@@ -112,26 +119,55 @@ def _completed() -> str | None:
     return words[1] if len(words) + line[-1:].isspace() > 2 else None
 
 
+def _path(command: object, given: list[str]) -> str:
+    """Return the command that was meant, as far as its words were right."""
+    words = ["manifestgen"]
+    for word in given:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        words.append(word)
+    return " ".join(words)
+
+
 def _run(arguments: list[str]) -> int:
     given = arguments or ["--help"]
-    group = typer.main.get_command(build(_completed() or given[0]))
+    group = None
     try:
+        group = typer.main.get_command(build(_completed() or given[0]))
         result = group.main(given, prog_name="manifestgen", standalone_mode=False)
     except typer.Exit as exit_:
         return exit_.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would say so again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _interrupted(given)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _forget_stdout()
         return 1
+    except OSError as error:  # of stdout: those of commands are told where they are called
+        _forget_stdout()
+        lost = StoreError(
+            f"the output cannot be written: {report.reason(error)}",
+            hint="make room where it goes; what the command did stays done, so look before you"
+            " run it again",
+        )
+        return report.fail(lost, as_json=False)
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
         if message.startswith("Usage:"):  # a group without a command
             print(message, file=sys.stderr)
             return UsageError.exit_code
-        hint = "run the command with --help"
-        usage = UsageError(message[:1].lower() + message[1:], hint=hint)
-        return report.fail(usage, as_json="--json" in given)
+        usage = UsageError(message[:1].lower() + message[1:])
+        return report.fail(usage, as_json="--json" in given, command=_path(group, given))
+    if result == _Interrupted.exit_code:  # which is how typer tells of Ctrl-C
+        return _interrupted(given)
     return result if isinstance(result, int) else 0
+
+
+def _interrupted(given: list[str]) -> int:
+    hint = "run the same command again: it goes on from what is there"
+    return report.fail(_Interrupted("interrupted", hint=hint), as_json="--json" in given)
+
+
+def _forget_stdout() -> None:
+    """Let Python find nothing to complain of when it closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

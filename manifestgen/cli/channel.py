@@ -131,7 +131,7 @@ def _set_paused(settings: "Settings", session: Session, dry_run: bool, *, paused
     if not paused:
         will = f"devices take updates again: {_offered(done, desk.now)}"
     undo = [f"channel {'resume' if paused else 'pause'}{_where(settings)}"]
-    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
+    return _changed(session, desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _rollout(
@@ -164,7 +164,7 @@ def _rollout(
     done = roll_out(desk, settings.channel, points, time)
     will = f"devices get {_offered(done, desk.now)}"
     undo = undone(before, done.head, desk.now)
-    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
+    return _changed(session, desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _withdraw(
@@ -195,7 +195,7 @@ def _withdraw(
         done = readmit(desk, settings.channel, which)
         will = f"devices on {which} may stay on it; it is not offered"
         back = [f"channel withdraw {which}{_where(settings)}"]
-        return _changed(desk, before, done, will=will, undo=back, dry_run=dry_run)
+        return _changed(session, desk, before, done, will=will, undo=back, dry_run=dry_run)
     done = withdraw(desk, settings.channel, which)
     will = (
         f"devices on {which} move to {_offered(done, desk.now)}; nobody gets {which} any more"
@@ -206,7 +206,7 @@ def _withdraw(
     back = undone(before, done.head, desk.now) or [
         f"channel withdraw {which} --undo{_where(settings)}"
     ]
-    return _changed(desk, before, done, will=will, undo=back, dry_run=dry_run)
+    return _changed(session, desk, before, done, will=will, undo=back, dry_run=dry_run)
 
 
 def _rollback(
@@ -246,7 +246,7 @@ def _rollback(
     off = f"; those on {_listed(gone)} go back" if gone else ""
     will = f"every device gets {_offered(done, desk.now)}{off}"
     undo = undone(before, done.head, desk.now)
-    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
+    return _changed(session, desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _promote(
@@ -283,7 +283,7 @@ def _promote(
     done = promote(desk, channel, which, Rollout(share))
     will = f"devices get {_offered(done, desk.now)}"
     undo = undone(before, done.head, desk.now)
-    return _changed(desk, before, done, will=will, undo=undo, dry_run=dry_run)
+    return _changed(session, desk, before, done, will=will, undo=undo, dry_run=dry_run)
 
 
 def _refresh(
@@ -386,6 +386,7 @@ def _desk(session: Session, settings: "Settings", *, dry_run: bool = False) -> "
 
 
 def _changed(
+    session: Session,
     desk: "Desk",
     before: "Head | None",
     done: "Committed",
@@ -396,7 +397,7 @@ def _changed(
 ) -> Output:
     """Say what devices will do from now on, and how to undo it."""
     manifest = done.head.manifest
-    back = " && ".join(f"manifestgen {step}" for step in undo)
+    back = " && ".join(session.again(f"manifestgen {step}") for step in undo)
     data = {
         "channel": manifest.channel,
         "sequence": manifest.sequence,
@@ -504,7 +505,7 @@ def _warn_stale(session: Session, desk: "Desk", channel: str) -> None:
     if _is_stale(desk, channel):
         session.say(
             f"warning: more than half the life of the {channel} manifest is gone",
-            "hint: run `manifestgen refresh` from a scheduled job",
+            f"hint: run `{session.again('manifestgen refresh')}` from a scheduled job",
         )
 
 
@@ -514,7 +515,7 @@ def _warn_root(session: Session, desk: "Desk") -> None:
         session.say(
             f"warning: root {root.number} expires on {root.expires:%Y-%m-%d}, and devices then"
             " take nothing new",
-            "hint: run `manifestgen keys renew` where the root key is",
+            f"hint: run `{session.again('manifestgen keys renew')}` where the root key is",
         )
 
 

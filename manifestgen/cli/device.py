@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from manifestgen.cli.anchor import read_key, read_root
 from manifestgen.cli.report import Output, Session, command
-from manifestgen.errors import UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -138,7 +138,7 @@ def _confirm(
     """
     from manifestgen import device
 
-    return _known(device.confirm(state, root=_read(root, "--root") if root else None))
+    return _known(device.confirm(state, root=read_root(root) if root else None))
 
 
 def _status(
@@ -162,7 +162,7 @@ def _status(
     """
     from manifestgen import device
 
-    given = _read(root, "--root") if root else None
+    given = read_root(root) if root else None
     return _known(device.status(state, root=given, channel=channel))
 
 
@@ -180,11 +180,11 @@ def _updater(
 
     return Updater(
         open_store(site),
-        _read(root, "--root"),
+        read_root(root),
         state,
         channel=channel,
         facts=Facts(*facts),
-        key=_read(key, "--key") if key else _key_near(root),
+        key=read_key(key) if key else _key_near(root),
     )
 
 
@@ -193,16 +193,8 @@ def _key_near(root: Path) -> bytes | None:
     folder = root.absolute().parent
     for place in (folder / _KEY_NAME, folder.parent / _KEY_NAME):
         if place.is_file():
-            return _read(place, "--key")
+            return read_key(place)
     return None
-
-
-def _read(path: Path, option: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{option}: cannot read {path}: {reason}") from None
 
 
 def _outcome(done: "Outcome", state: Path) -> Output:

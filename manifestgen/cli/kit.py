@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from manifestgen.cli.anchor import read_root
 from manifestgen.cli.report import Output, Session, Site, command, known_channels, plural, table
 from manifestgen.config import check_channel
 from manifestgen.errors import Error, UsageError, VerificationError
@@ -185,11 +186,7 @@ def _trust(settings: "Settings", root: Path | None, fingerprint: str | None) -> 
 def _read(path: Path) -> bytes:
     from manifestgen.core.keyring import Keyring
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"--root: cannot read {path}: {reason}") from None
+    data = read_root(path)
     if Keyring.trust(data).root.number != 1:
         raise UsageError(
             f"--root: {path} is not the first root", hint="name root/1.json of the site"

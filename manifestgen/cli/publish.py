@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from manifestgen.cli import again
 from manifestgen.cli.project import made_lines
-from manifestgen.cli.report import ChannelName, Output, Session, Site, command, known_versions
+from manifestgen.cli.report import (
+    ChannelName,
+    Output,
+    Session,
+    Site,
+    command,
+    known_versions,
+    reason,
+)
 from manifestgen.core.release import Scheme
 from manifestgen.errors import StoreError, UsageError
 
@@ -141,7 +150,8 @@ def _publish(
         session.say(
             "note: capgo.json was not written; stock Capgo plugins need `base_url` to be set", ""
         )
-    return Output(_data(done, seconds), _text(done, settings, seconds, request, dry_run))
+    text = again.completed(_text(done, settings, seconds, request, dry_run), session.used)
+    return Output(_data(done, seconds), text)
 
 
 @contextmanager
@@ -173,7 +183,10 @@ def _source(
     if capgo_zip is None or folder is not None:
         raise UsageError("publish what?", hint="name a build: `manifestgen publish dist/`")
     if session_key is None or checksum is None:
-        raise UsageError("--capgo-zip needs --iv-session-key and --checksum")
+        raise UsageError(
+            "--capgo-zip needs --iv-session-key and --checksum",
+            hint="give what `bundle encrypt --json` printed as ivSessionKey and checksum",
+        )
     if not capgo_zip.is_file():
         raise UsageError(f"{capgo_zip}: no such file", hint="name what `bundle encrypt` wrote")
     return CapgoZip(capgo_zip, session_key, checksum)
@@ -183,7 +196,9 @@ def _version(folder: Path | None) -> "Version":
     from manifestgen.publish import version_beside
 
     if folder is None:
-        raise UsageError("--capgo-zip needs --version")
+        raise UsageError(
+            "--capgo-zip needs --version", hint="give the one in the zip's package.json"
+        )
     return version_beside(folder)
 
 
@@ -225,7 +240,10 @@ def _notes(text: str) -> str:
     try:
         return Path(text[1:]).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--notes: cannot read {text[1:]}: {error}") from None
+        raise UsageError(
+            f"--notes: cannot read {text[1:]}: {reason(error)}",
+            hint="name a file in UTF-8 after the @, or write the notes themselves without one",
+        ) from None
 
 
 def _data(done: "Published", seconds: float) -> dict[str, object]:

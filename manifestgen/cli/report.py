@@ -6,7 +6,7 @@ The rules of the terminal, obeyed here and nowhere else:
   without a full stop, each on one line whatever bytes a file name or a site puts into it.
   Nothing that is printed for people reaches the terminal as more than text.
 * `--json` prints one object on stdout and asks nothing; failures are `{error, code, hint, exit}`.
-* `-q` silences all talk but errors. `-v` logs the `manifestgen` logger to stderr.
+* `-q` silences all talk but errors; data stays. `-v` logs the `manifestgen` logger to stderr.
 * Nothing is asked where `CI` is set or standard input is no terminal. Passphrases come from
   MANIFESTGEN_PASSPHRASE, from the file that MANIFESTGEN_PASSPHRASE_FILE names, or from the
   terminal; never from an argument. PINs of tokens come from MANIFESTGEN_PIN, MANIFESTGEN_PIN_FILE
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
+from manifestgen.cli import again
 from manifestgen.config import Settings, check_base_url, check_channel, find, load
 from manifestgen.errors import Error, KeyUseError, StoreError, UsageError, VerificationError
 
@@ -40,7 +41,9 @@ Config: TypeAlias = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Use this manifestgen.toml.")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No notes and no progress: the result, and errors.")
+]
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 
 Site: TypeAlias = Annotated[
@@ -82,7 +85,7 @@ _LATEST: Final = 32_503_680_000  # the year 3000; documents have four digits for
 
 # For errors that have no hint of their own: the first that fits.
 _HINTS: Final[Sequence[tuple[type[Error], str]]] = (
-    (UsageError, "run the command with --help"),
+    (UsageError, "run `{command} --help`"),
     (VerificationError, "run `manifestgen verify`, and restore what it names from a good copy"),
     (KeyUseError, "look at [keys] in manifestgen.toml, and at MANIFESTGEN_KEY_<ROLE>"),
     (StoreError, "see that the disk has room, and that you may write there"),
@@ -101,12 +104,16 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of one command: the flags that every command has."""
+    """One run of one command: the flags that every command has.
+
+    `used` holds the options that a command in a hint must have, too: see `again`.
+    """
 
     config: Path | None = None
     json: bool = False
     quiet: bool = False
     single_publisher: bool = False
+    used: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     @property
@@ -166,6 +173,10 @@ class Session:
 
         return getpass.getpass(f"{what} of {name}: ").encode()
 
+    def again(self, line: str) -> str:
+        """Return a command as it can be pasted where this one was typed."""
+        return again.again(line, self.used)
+
     def say(self, *lines: str) -> None:
         """Tell a person something that is no data."""
         if not self.quiet:
@@ -217,6 +228,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
         @functools.wraps(function)
         def run(
             *args: Any,
+            context: typer.Context,
             config: Config,
             json: Json,
             quiet: Quiet,
@@ -224,19 +236,22 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
             single_publisher: SinglePublisher = False,
             **rest: Any,
         ) -> None:
-            session = Session(config, json, quiet or json, single_publisher)
+            used = _used(rest, config, single_publisher=single_publisher)
+            session = Session(config, json, quiet or json, single_publisher, used)
             _log(verbose=verbose)
             try:
                 output = function(session, *args, **rest)
-            except Error as error:
-                raise typer.Exit(fail(error, as_json=json)) from None
-            except OSError as error:
-                raise typer.Exit(fail(_unforeseen(error), as_json=json)) from None
-            print(_dumped(output.data) if json else _plain(output.text))
+            except (Error, OSError) as error:
+                known = error if isinstance(error, Error) else _unforeseen(error)
+                code = fail(known, as_json=json, command=context.command_path, used=used)
+                raise typer.Exit(code) from None
+            # Flushed, so that a full disk is found while it can still be said.
+            print(_dumped(output.data) if json else _plain(output.text), flush=True)
             if output.exit_code:
                 raise typer.Exit(output.exit_code)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        own.append(_option("context", typer.Context, default=inspect.Parameter.empty))
         if any(one.name in {"site", "target"} for one in own):  # what is written to
             own.append(_option("single_publisher", SinglePublisher, default=False))
         run.__signature__ = inspect.Signature([*own, *_COMMON])  # type: ignore[attr-defined]
@@ -254,9 +269,16 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line.strip()}" for line in lines)])
 
 
-def fail(error: Error, *, as_json: bool) -> int:
-    """Print an error the way this project does; return its exit code."""
-    hint = error.hint or next(text for kind, text in _HINTS if isinstance(error, kind))
+def fail(
+    error: Error,
+    *,
+    as_json: bool,
+    command: str = "manifestgen",
+    used: Mapping[str, str] | None = None,
+) -> int:
+    """Print an error of a command the way this project does; return its exit code."""
+    general = next(text for kind, text in _HINTS if isinstance(error, kind))
+    hint = again.completed(error.hint or general.format(command=command), used or {})
     if as_json:
         fields = {"error": str(error), "code": error.code, "hint": hint}
         print(_dumped({**fields, "exit": error.exit_code}))
@@ -271,6 +293,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)
+
+
+def reason(error: OSError | UnicodeDecodeError) -> str:
+    """Say why a file could not be read, without the numbers and names that Python adds."""
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return f"byte {error.start} is no UTF-8"
 
 
 def plural(count: int, noun: str) -> str:
@@ -315,11 +344,22 @@ _COMMON = (
 )
 
 
+def _used(
+    options: Mapping[str, object], config: Path | None, *, single_publisher: bool
+) -> Mapping[str, str]:
+    """Return the options that decide which site and channel is meant, as they were typed."""
+    named = {"--config": config, "--site": options.get("site"), "--channel": options.get("channel")}
+    used = {name: str(value) for name, value in named.items() if isinstance(value, str | Path)}
+    return {**used, "--single-publisher": ""} if single_publisher else used
+
+
 def _unforeseen(error: OSError) -> Error:
     """Say what the system refused where nobody had a better word for it."""
     where = f" {error.filename}" if error.filename else ""
-    reason = (error.strerror or str(error)).lower()
-    return StoreError(f"cannot use{where or ' the disk'}: {reason}")
+    hint = None
+    if isinstance(error, PermissionError):
+        hint = "check with `ls -ld` who may use it, and with `id` who you are"
+    return StoreError(f"cannot use{where or ' the disk'}: {reason(error)}", hint=hint)
 
 
 def _log(*, verbose: bool) -> None:

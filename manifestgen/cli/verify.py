@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from manifestgen.cli.anchor import WHERE, read_key, read_root
 from manifestgen.cli.report import ChannelName, Output, Session, command, one_line, plural, table
 from manifestgen.errors import KeyUseError, UsageError
 
@@ -92,11 +93,11 @@ def trusted_anchor(settings: "Settings", root: Path | None) -> "Anchor":
     from manifestgen.verify import Anchor
 
     if root is not None:
-        return Anchor.of(_read(root, "--root"))
+        return Anchor.of(read_root(root))
     if not (settings.root_folder / "1.json").exists():
         raise UsageError(
             "there is no root to trust, and the site's own proves nothing",
-            hint="name the root your app was built with: --root FILE",
+            hint=f"go to the folder of the project, or with --root {WHERE}",
         )
     return Anchor.of(*load_roots(settings).documents)
 
@@ -107,7 +108,7 @@ def _capgo_key(settings: "Settings", key: Path | None) -> "RSAPublicKey | None":
 
     path = key if key is not None else settings.capgo_public
     if key is not None or path.exists():
-        return capgo.load_public(_read(path, "--key"))
+        return capgo.load_public(read_key(path))
     from manifestgen.signers import is_elsewhere, load_wrapper
 
     if is_elsewhere(settings.capgo_key):
@@ -117,14 +118,6 @@ def _capgo_key(settings: "Settings", key: Path | None) -> "RSAPublicKey | None":
         return load_wrapper(settings.capgo_key, folder=settings.folder, ask=lambda _: None).public
     except (KeyUseError, UsageError):
         return None
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{what}: cannot read {path}: {reason}") from None
 
 
 def _data(report: "Report") -> dict[str, Any]:

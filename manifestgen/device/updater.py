@@ -156,7 +156,8 @@ def confirm(
     home = Home(state)
     if not home.folder.is_dir():
         raise UsageError(
-            f"there is no device in {state}", hint="run `manifestgen device install` first"
+            f"there is no device in {state}",
+            hint="name the folder that `manifestgen device install` was given as --state",
         )
     with explained(home.folder):
         home.prepare()

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -233,3 +234,49 @@ def test_a_reader_that_went_away_is_no_traceback(fresh: Project) -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    "line", ["server nginx", "server nginx --json", "--help", "publish nope --json"]
+)
+def test_output_that_cannot_be_written_is_one_error(fresh: Project, line: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, *line.split()],
+            cwd=fresh.folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    error, hint = done.stderr.splitlines()
+    assert error == "error: the output cannot be written: no space left on device"
+    assert hint.startswith("hint: ")
+    assert done.returncode == 6
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_is_said(as_json: bool, fresh: Project) -> None:
+    """The passphrase's file is a pipe: the command waits for it until it is interrupted."""
+    fresh.does("init")
+    key = fresh.folder / ".manifestgen/keys/signing.pem"
+    key.unlink()
+    os.mkfifo(key, 0o600)
+    flags = ["--json"] if as_json else []
+    running = process(fresh.folder, "publish", "dist", *flags)
+    with key.open("wb"):  # which is open once the command reads it
+        running.send_signal(signal.SIGINT)
+        said = ended(running)
+    assert said.code == 130
+    if as_json:
+        assert said.json == {
+            "error": "interrupted",
+            "code": "interrupted",
+            "hint": "run the same command again: it goes on from what is there",
+            "exit": 130,
+        }
+    else:
+        assert said.err.startswith("error: interrupted\nhint: run the same command again")

@@ -154,7 +154,57 @@ def test_the_sites_own_root_is_never_trusted(
     assert main(["verify", str(published.site), "--at", AT]) == 2
     err = capsys.readouterr().err
     assert "error: there is no root to trust" in err
-    assert "--root FILE" in err
+    assert "with --root name the root" in err
+
+
+_DEVICE = ["device", "check", "--site", "site", "--state", "state"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says", "code"),
+    [
+        (["verify", "--root", "no.json"], "--root: cannot read no.json: no such file", 2),
+        (["verify", "--root", "text"], "--root: text is no root: not JSON", 3),
+        (["verify", "--root", "manifest.json"], "manifest.json is no root: a manifest.v1", 3),
+        ([*_DEVICE, "--root", "no.json"], "--root: cannot read no.json: no such file", 2),
+        ([*_DEVICE, "--root", "text"], "--root: text is no root: not JSON", 3),
+        (["kit", "import", "a.kit", "--root", "text"], "--root: text is no root: not JSON", 3),
+    ],
+)
+def test_what_is_no_root_is_named_and_where_one_is(
+    published: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    line: list[str],
+    says: str,
+    code: int,
+) -> None:
+    shutil.copy(published.site / "production/manifest.json", tmp_path)
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "a.kit").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert main(line) == code
+    error, hint = capsys.readouterr().err.splitlines()
+    assert says in error
+    assert ".manifestgen/root/1.json in the project that publishes" in hint
+
+
+@pytest.mark.parametrize(("key", "code"), [("no.pem", 2), ("text", 4)])
+def test_what_is_no_key_is_named_and_where_one_is(
+    published: Project,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    code: int,
+) -> None:
+    (tmp_path / "text").write_text("hello")
+    root = str(published.folder / ".manifestgen/root/1.json")
+    path = str(tmp_path / key)
+    assert main(["verify", str(published.site), "--root", root, "--key", path]) == code
+    error, hint = capsys.readouterr().err.splitlines()
+    assert path in error
+    assert ".manifestgen/capgo.pub.pem" in hint
 
 
 @pytest.mark.parametrize(
