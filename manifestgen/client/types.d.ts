@@ -25,6 +25,8 @@ export interface Slot {
   tree: string;
   ref: string;
   mandatory?: boolean;
+  /** Where it was offered. */
+  channel?: string;
 }
 
 export type Via = 'bundle' | 'files' | 'patch' | 'kept';

@@ -153,6 +153,7 @@ function readState(text) {
       one.text('version', isVersion);
       one.digest('tree');
       one.text('ref', /^/);
+      if (one.has('channel')) one.text('channel', isChannel);
     };
     read.text('type', /^client\.v1$/);
     for (const name of ['running', 'previous', 'staged']) slot(read.get(name));
@@ -178,6 +179,7 @@ function switched(state) {
   const { staged, running } = state;
   const after = {
     ...state,
+    channel: (staged && staged.channel) || state.channel,
     current: staged && staged.ref,
     running: staged,
     staged: null,
@@ -526,7 +528,7 @@ class Run {
     await this.save({ floor: await this.floored() });
     await this.store(`release.${staged.ref}`, encode(envelope.json));
     await this.save({
-      staged: { version: release.version, tree, ref: staged.ref, mandatory },
+      staged: { version: release.version, tree, ref: staged.ref, mandatory, channel: this.channel },
       pending: false,
     });
     return staged;
@@ -710,7 +712,7 @@ export function createUpdater(options) {
     await run.save({ pending: true }); // the switch may reload the page
     if (!(await run.switch(staged))) return { ...outcome, action: 'pending' };
     decided = null;
-    await run.drop({ ...switched(run.state), channel: run.channel });
+    await run.drop(switched(run.state));
     return { ...outcome, action: 'installed' };
   }
 

@@ -678,6 +678,20 @@ describe('a lower version', () => {
     assert.equal(world.device.runs, treeOf('1.4.2'));
   });
 
+  it('is taken once after a change of channel, however late the switch', async () => {
+    const world = await running('1.5.0');
+    world.publishWith({ channel: 'stable' }, '1.4.2');
+    world.device.waits = true;
+    const updater = world.updater({ channel: 'stable' });
+    await updater.download();
+    assert.equal((await updater.apply()).action, 'pending');
+    world.device.restart();
+    const restarted = world.updater({ channel: 'stable' });
+    await restarted.confirm();
+    world.publishWith({ channel: 'stable' }, '1.3.0');
+    assert.equal((await restarted.check()).reason, 'lower');
+  });
+
   it('is not taken later', async () => {
     const world = await running('1.5.0');
     world.publishWith({ channel: 'stable' });
