@@ -270,18 +270,26 @@ def test_nothing_is_made_of_a_manifest_that_does_not_verify(
 # Who asks
 
 
+def _wait_for_more(seen: list[Visit], before: int) -> None:
+    wait_for(lambda: len(seen) > before)
+
+
 def test_devices_are_told_apart(folder: Path) -> None:
     seen: list[Visit] = []
+    body = json.dumps({"device_id": "pixel", "version_name": "1.2.3"}).encode()
+    path, agent = "/production/manifest.json", {"User-Agent": "okhttp/4"}
     with Server(Site(folder), heard=seen.append) as server:
-        body = json.dumps({"device_id": "pixel", "version_name": "1.2.3"}).encode()
-        path, agent = "/production/manifest.json", {"User-Agent": "okhttp/4"}
-        ask(server.url, path, "POST", agent, body)
-        ask(server.url, "/blobs/ab/ab.bin", headers=agent)
-        ask(server.url, f"{path}?device=tablet&version=2.0.0", headers={"User-Agent": "x/1"})
-        ask(server.url, path, headers={"User-Agent": "Mozilla (iPhone) Safari/1"})
-        ask(server.url, path, "POST", body=b'{"device_id":"\\u001b[2J","version_name":7}')
-        ask(server.url, path, "POST", body=b'{"device_id":[1]}')
-        wait_for(lambda: len(seen) == 6)  # an answer is counted after it was sent
+        for asked, method, headers, sent in (
+            (path, "POST", agent, body),
+            ("/blobs/ab/ab.bin", "GET", agent, None),
+            (f"{path}?device=tablet&version=2.0.0", "GET", {"User-Agent": "x/1"}, None),
+            (path, "GET", {"User-Agent": "Mozilla (iPhone) Safari/1"}, None),
+            (path, "POST", {}, b'{"device_id":"\\u001b[2J","version_name":7}'),
+            (path, "POST", {}, b'{"device_id":[1]}'),
+        ):
+            before = len(seen)
+            ask(server.url, asked, method, headers, sent)
+            _wait_for_more(seen, before)  # a visit is told of after its answer was sent
     names = [str(visit.device) for visit in seen]
     assert names[:4] == [
         "pixel (1.2.3)",
