@@ -310,21 +310,14 @@ def _applied(session: Session, settings: "Settings") -> tuple[list[str], dict[st
 def _shown(settings: "Settings", file: Path, envelope: "Envelope") -> list[str]:
     """Say what a document says that waits, for people to read before they sign."""
     from manifestgen.core.envelope import Kind
-    from manifestgen.core.release import Release
-    from manifestgen.core.root import Root
-    from manifestgen.publish.pending import check_gathered
-    from manifestgen.publish.roots import chain_before, difference, first
-    from manifestgen.publish.trust import load_roots
+    from manifestgen.publish.pending import read_release
+    from manifestgen.publish.roots import check_root, difference, first
 
     last = f"  document {envelope.digest()[:32]}"
     if envelope.signed.get("type") == Kind.ROOT:
-        new = Root.from_json(envelope.signed)
-        chain = chain_before(settings, new)
-        before = chain.keyring.root.keys if chain else ()
-        check_gathered(file, envelope, Kind.ROOT, (*before, *new.keys))
+        new, chain = check_root(settings, file, envelope)
         return [*(difference(chain.keyring.root, new) if chain else first(new)), last]
-    release = Release.from_json(envelope.signed)
-    check_gathered(file, envelope, Kind.RELEASE, load_roots(settings).keyring.root.keys)
+    release = read_release(settings, file, envelope)
     return [
         f"release {release.version} of {release.app}, tree {release.tree.digest[:32]}",
         f"  {release.scheme}, devices may go back to {release.floor or 'any version'}"

@@ -157,9 +157,7 @@ def sign_pending(
     return _accept_or_keep(settings, chain, path, _signed(path, envelope, old, signers))
 
 
-def check_root(
-    settings: Settings, path: Path, envelope: Envelope
-) -> tuple[Root, RootChain | None]:
+def check_root(settings: Settings, path: Path, envelope: Envelope) -> tuple[Root, RootChain | None]:
     """Return a root that waits in a file, and the chain that it follows: `None` for a first root.
 
     Raises:
@@ -184,8 +182,7 @@ def _not_next(path: Path, envelope: Envelope, number: int, chain: RootChain) -> 
     if number > newest:
         return UsageError(
             f"{path} is root {number}; this project is at root {newest}",
-            hint="bring .manifestgen/root up to date first: with `git pull`, or by `manifestgen keys"
-            f" sign` of root {newest + 1}",
+            hint=f"root {newest + 1} comes first: `git pull`, or `manifestgen keys sign` its file",
         )
     ours = Envelope.decode(chain.documents[number - 1], limit=LIMITS.root_bytes)
     if envelope.signed == ours.signed:
