@@ -94,7 +94,7 @@ class Loop:
                 return
             printed = self._press.publish(build, now=self._now(), thorough=thorough)
         except (Error, OSError) as error:
-            self._hold(str(error))
+            self._hold(_said(error))
             return
         # A file changed just now may change again under the same time: it is looked at once more.
         self._settled = all(file.mtime_ns < began - _TICK for file in build.files)
@@ -117,12 +117,19 @@ class Loop:
         try:
             self._press.tidy(self._changes.pending)
         except (Error, OSError) as error:
-            self._hold(str(error))
+            self._hold(_said(error))
 
     def _refresh(self) -> None:
         now = self._now()
         if self._press.stale(now):
             try:
                 self._press.refresh(now)
-            except Error as error:
-                self._hold(str(error))
+            except (Error, OSError) as error:
+                self._hold(_said(error))
+
+
+def _said(error: Error | OSError) -> str:
+    if isinstance(error, OSError):
+        where = error.filename or "the disk"
+        return f"cannot use {where}: {(error.strerror or str(error)).lower()}"
+    return str(error)

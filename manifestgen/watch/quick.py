@@ -8,7 +8,7 @@ after a power cut a development site is made again.
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -64,13 +64,15 @@ class QuickStore(DirectoryStore):
 
     def _put(self, name: str, source: Path | bytes) -> None:
         final = self._folder / check_name(name)
+        temporary = self._scratch / f"{next(self._count)}.tmp"
         try:
             if isinstance(source, bytes):
-                temporary = self._scratch / f"{next(self._count)}.tmp"
                 temporary.write_bytes(source)
                 source = temporary
             if not final.parent.is_dir():
                 final.parent.mkdir(parents=True, exist_ok=True)
             source.replace(final)
         except OSError as error:
+            with suppress(OSError):  # on a full disk, each try would leave something
+                temporary.unlink()
             raise StoreError(f"cannot write {final}: {error.strerror}") from error

@@ -87,6 +87,8 @@ def test_a_device_follows_each_save(project: Project) -> None:
     project.does("device", "install", *flags)
     assert (state / "current/assets/chunk-0.js").read_text() == "// saved"
     assert watch.ends().startswith("published 2 times; ")
+    said = project("doctor", "--config", dev / "manifestgen.toml", "--json")
+    assert said.json["problems"] == said.json["warnings"] == 0, said.out
     # Production heard nothing of it.
     assert project.offered() == ["1.0.0"]
 

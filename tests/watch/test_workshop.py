@@ -8,8 +8,9 @@ import pytest
 
 from manifestgen.config import find
 from manifestgen.core.version import Version
-from manifestgen.errors import ConflictError, UsageError
+from manifestgen.errors import ConflictError, StoreError, UsageError
 from manifestgen.watch import open_workshop
+from manifestgen.watch.quick import QuickStore
 from tests.doctor.test_keys import git
 from tests.publish.project import Project, changes, snapshot
 
@@ -105,3 +106,11 @@ def test_a_folder_that_came_with_a_repository_is_refused(project: Project) -> No
         open_workshop(settings, project.folder / "dist", now=NOW),
     ):
         pass
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = QuickStore(tmp_path / "site", tmp_path / "scratch")
+    (tmp_path / "site/index.html").mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot write"):
+        store.add("index.html", b"page")
+    assert list((tmp_path / "scratch").iterdir()) == []
