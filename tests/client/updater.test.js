@@ -454,6 +454,17 @@ describe('the root', () => {
     assert.equal((await world.updater().status()).sequence, 1);
   });
 
+  it('of a new project counts once the app remembers elsewhere', async () => {
+    const world = await running();
+    const other = new World();
+    other.publish('2.0.0');
+    const fetch = (url, init) => other.fetch(url, init);
+    await refuses(world.updater({ root: other.builtIn, fetch }).check(), 'signature');
+    other.device = world.device;
+    await other.update();
+    assert.equal(world.device.runs, treeOf('2.0.0'));
+  });
+
   it('of another app is refused', async () => {
     const world = await running();
     const other = new World();
