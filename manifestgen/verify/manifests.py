@@ -200,6 +200,8 @@ class _History:
     def _next_that_verifies(self, number: int) -> TrustedManifest | None:
         """Go on after a broken link, from an older manifest that stands on its own."""
         for older in self._candidates(number):
+            if self._audit.listing is None and older < number - _GAP:
+                break
             name = history_name(self._channel, older)
             data = self._audit.look(name, LIMITS.manifest_bytes)
             self._visited.add(name)

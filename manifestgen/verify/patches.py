@@ -47,12 +47,12 @@ def try_patches(
     Raises:
         Error: a temporary file cannot be written.
     """
-    done: set[Digest] = set()
+    done: set[tuple[Patch, Digest]] = set()
     for patch, release in _offered(heads):
         base, where = bases.get(patch.base), blob_name(patch.payload.blob)
-        if base is None or patch.payload.blob in done or where in damaged:
+        if base is None or (patch, release.tree.digest) in done or where in damaged:
             continue
-        done.add(patch.payload.blob)
+        done.add((patch, release.tree.digest))
         bundles = {blob_name(one.bundle.blob) for one in (base, release)}
         if not bundles.isdisjoint(damaged) or not _opens(public, base, release):
             continue

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from manifestgen.core.tree import sha256
+from manifestgen.core.tree import Digest, sha256
+from manifestgen.stores.interface import SMALL, Stored
 from manifestgen.verify import Report
 from tests.verify.project import (
     SAMPLE,
@@ -108,6 +109,23 @@ def test_an_old_copy_of_history_beside_a_new_beginning(project: Project, files: 
 def test_two_damaged_files_are_both_named(project: Project, files: Files) -> None:
     report = project.verify({**files, past(1): b"{}", past(2): b"{}"})
     assert {where for where, _ in problems(report)} == {past(1), past(2)}
+
+
+def test_a_host_cannot_keep_a_verifier_for_ever(project: Project, files: Files) -> None:
+    """A stolen key signed a far number, and the host has something under every name."""
+
+    class Endless(Unlisted):
+        asked = 0
+
+        def get(self, name: str, *, limit: int = SMALL) -> Stored | None:
+            self.asked += 1
+            assert self.asked < 1000
+            found = super().get(name, limit=limit)
+            return Stored(b"{}", "tag") if found is None and "/history/" in name else found
+
+    far = replace(manifest_of(files), sequence=10**12, previous=Digest("0" * 64))
+    report = project.verify(Endless({**files, MANIFEST: project.sign(far)}))
+    assert (past(10**12 - 1), "history") in problems(report)
 
 
 def test_a_channel_with_nothing_left_but_its_history(project: Project, files: Files) -> None:

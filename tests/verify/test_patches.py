@@ -164,6 +164,21 @@ def test_an_encrypted_patch_is_tried_with_the_key_alone(project: Project) -> Non
     assert keyless.problems == ()
 
 
+def test_a_blob_is_tried_for_each_base_that_it_is_offered_for(project: Project) -> None:
+    files = project.files()
+    offer = next(one for one in manifest_of(files).offers if len(one.patches) > 1)
+    good, other, *_ = offer.patches
+
+    def change(manifest: Manifest) -> Manifest:
+        patches = (good, replace(good, base=other.base))
+        offers = (replace(one, patches=patches) if one == offer else one for one in manifest.offers)
+        return replace(manifest, offers=tuple(offers))
+
+    [problem] = project.verify(project.resign(files, change)).problems
+    assert problem.where == blob(good.payload.blob)
+    assert problem.code in {"decrypt", "digest"}  # another key may leave what looks like padding
+
+
 def _release(files: Files, version: str) -> Release:
     import json
 
