@@ -88,6 +88,22 @@ def test_every_command_of_a_page_works(page: Path, tmp_path: Path, served: str) 
         assert done.returncode == 0, f"{page.name}: {command}\n{done.stdout}{done.stderr}"
 
 
+_JOB = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_SIGNS = re.compile(r"manifestgen (?:publish|refresh(?! --check))")
+
+
+def test_every_job_that_signs_remembers_what_was_signed() -> None:
+    """Or says in itself why not: without it, a host that goes back in time is believed."""
+    pages = [page.read_text("utf-8") for page in (_ROOT / "docs").glob("*.md")]
+    jobs = [job for page in pages for job in _JOB.findall(page) if _SIGNS.search(job)]
+    assert len(jobs) == 7
+    for job in jobs:
+        assert "sequences.json" in job, job
+        kept = re.search(r"path(?:: |s: \[)\.manifestgen/keys/sequences\.json", job)
+        assert kept or "no `sequences.json` is kept" in job, job
+        assert not kept or "mkdir -p -m 700 .manifestgen/keys" in job, job
+
+
 _BLOCK = re.compile(r"^```(sh|bash|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _OP = """\
 #!/bin/sh -eu

@@ -23,8 +23,14 @@ def completed(text: str, used: Mapping[str, str]) -> str:
 
 
 def again(line: str, used: Mapping[str, str]) -> str:
-    """Return a command with those of the options in use that it takes and does not name itself."""
-    words = line.split()[1:]
+    """Return commands with those of the options in use that they take and do not name."""
+    return " && ".join(_again(one, used) for one in line.split(" && "))
+
+
+def _again(line: str, used: Mapping[str, str]) -> str:
+    program, *words = line.split()
+    if program != "manifestgen":
+        return line
     taken = _options(words)
     added = []
     if "--site" in used and words == ["verify"]:

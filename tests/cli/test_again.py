@@ -37,6 +37,14 @@ def test_a_command_gets_the_options_it_takes(line: str, completes: str) -> None:
     assert again(f"manifestgen {line}", USED) == f"manifestgen {line} {completes}".strip()
 
 
+def test_each_of_several_commands_gets_its_own() -> None:
+    line = "manifestgen site copy a b && manifestgen refresh --site b && cp b c"
+    assert again(line, {"--config": "m.toml", "--site": "a"}) == (
+        "manifestgen site copy a b --config m.toml"
+        " && manifestgen refresh --site b --config m.toml && cp b c"
+    )
+
+
 def test_nothing_is_added_where_nothing_is_in_use() -> None:
     text = "run `manifestgen refresh`, or say `single_publisher = true`"
     assert completed(text, {}) == text
