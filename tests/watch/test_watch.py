@@ -66,7 +66,7 @@ def test_a_folder_deleted_and_made_again(dist: Path, rounds: int) -> None:
             if number % 3 == 0:
                 watch.settles()
         watch.settles()
-    assert watch.held == []
+    assert watch.refused == []
     assert watch.workshop.site.is_dir()
 
 

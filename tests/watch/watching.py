@@ -36,6 +36,21 @@ class Watching:
         """Why something was not."""
         return [one.why for one in self.news if isinstance(one, Held)]
 
+    @property
+    def refused(self) -> list[str]:
+        """Why something was not, for another reason than that it was still being written.
+
+        How long that takes is up to the machine.
+        """
+        passing = (
+            "no such folder",
+            "not there",
+            "nothing yet",
+            "cannot be read",
+            "has no `index.html`",
+        )
+        return [why for why in self.held if not any(one in why for one in passing)]
+
     def offered(self) -> Digest | None:
         """Return the tree that devices are offered."""
         head = self.press.head
