@@ -134,7 +134,7 @@ class S3Store:
                 return None
             if found.meta["size"] > limit:
                 raise too_large(name, limit)
-            return Stored(bytes(found.bytes()), found.meta["e_tag"] or "")
+            return Stored(bytes(interruptibly(found.bytes)), found.meta["e_tag"] or "")
 
     def open(self, name: str) -> BinaryIO | None:
         """Open an object for reading; cuts are healed by ranges. See `Store.open`."""

@@ -25,12 +25,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Spoilt:
-    """An answer of our own (`status`), or the store's, late, cut (`keep` bytes) or lost."""
+    """An answer of our own (`status`), or the store's, late, cut (`keep` bytes) or lost.
+
+    A cut follows on what was kept after `silent` seconds.
+    """
 
     status: int | None = None
     code: str = ""
     wait: float = 0.0
     keep: int | None = None
+    silent: float = 0.0
     lost: bool = False
 
 
@@ -147,6 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data if self.command != "HEAD" else b"")
         else:
             self.wfile.write(data[: spoilt.keep])
+            time.sleep(spoilt.silent)
             self._hang_up()
 
     def _hang_up(self) -> None:

@@ -263,7 +263,14 @@ def test_a_terminal_shows_what_is_sent(
     assert (b"uploading" in said) is shown, said
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize(
+    ("method", "spoilt"),
+    [
+        ("GET", Spoilt(wait=90)),  # more than is waited for here, less than a store is given
+        ("GET", Spoilt(keep=1, silent=90)),
+        ("PUT", Spoilt(wait=90)),
+    ],
+)
 def test_an_interruption_ends_a_command_that_waits_for_a_silent_store(
     fresh: Project,
     seaweed: S3Server,
@@ -271,6 +278,7 @@ def test_an_interruption_ends_a_command_that_waits_for_a_silent_store(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     method: str,
+    spoilt: Spoilt,
 ) -> None:
     silent = threading.Event()
 
@@ -278,9 +286,10 @@ def test_an_interruption_ends_a_command_that_waits_for_a_silent_store(
         if asked.method != method:
             return None
         silent.set()
-        return Spoilt(wait=90)  # more than is waited for here, less than a store is given
+        return spoilt
 
-    fresh.does("init")
+    at(seaweed.endpoint, monkeypatch, tmp_path)
+    fresh.publishes("dist", "--site", location)
     with proxied(seaweed.endpoint, fault) as proxy:
         at(proxy.endpoint, monkeypatch, tmp_path)
         running = process(fresh.folder, "publish", "dist", "--site", location)
