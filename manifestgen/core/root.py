@@ -55,7 +55,7 @@ class Role:
 
     @classmethod
     def read(cls, read: Reader) -> Self:
-        """Decode a role; a threshold nobody could ever meet is refused."""
+        """Decode a role; a threshold above the number of its keys is refused."""
         keys = read.list("keys", text_item(_KEYID, "a key id"), most=LIMITS.keys)
         if len(set(keys)) != len(keys):
             raise FormatError(f"{read.at}.keys: a key stands twice")

@@ -349,6 +349,19 @@ describe('a bundle', () => {
     assert.equal((await updater.apply()).action, 'none');
     assert.equal(world.device.runs, treeOf('1.4.2'));
   });
+
+  it('whose release a new root does not stand behind is given up where no manifest can be had', async () => {
+    const world = await running();
+    world.publish('1.5.0');
+    await world.updater().download();
+    world.rotate({ release: new Key() });
+    world.files.delete(MANIFEST);
+    world.now += 2 * DAY;
+    await refuses(world.updater().check(), 'store');
+    await refuses(world.updater().apply(), 'store');
+    const { running: runs, staged } = await world.updater().status();
+    assert.deepEqual([runs.version, staged], ['1.4.2', null]);
+  });
 });
 
 describe('the root', () => {
