@@ -58,7 +58,21 @@ class _App:
     @property
     def automatic(self) -> bool:
         """Whether the plugin looks for updates by itself, as it does unless told otherwise."""
-        return self.plugin.get("autoUpdate", True) not in {False, "off"}
+        return _is_automatic(self.plugin)
+
+
+def is_automatic(folder: Path) -> bool:
+    """Tell whether the plugin of an app looks for updates by itself, or may."""
+    try:
+        config = find_config(folder)
+        plugin = _read(config) if config else None
+    except Error:
+        return True
+    return not isinstance(plugin, Mapping) or _is_automatic(plugin)
+
+
+def _is_automatic(plugin: Mapping[str, Value]) -> bool:
+    return plugin.get("autoUpdate", True) not in (False, "off")
 
 
 def check_app(settings: Settings, folder: Path) -> list[Finding]:

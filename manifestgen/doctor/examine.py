@@ -9,7 +9,7 @@ from typing import Final
 from manifestgen.capacitor import find_config
 from manifestgen.config import Settings
 from manifestgen.core.release import Scheme
-from manifestgen.doctor.app import check_app
+from manifestgen.doctor.app import check_app, is_automatic
 from manifestgen.doctor.finding import Area, Finding
 from manifestgen.doctor.keys import check_keys
 from manifestgen.doctor.live import check_live
@@ -45,12 +45,13 @@ def examine(settings: Settings, request: Request, now: datetime) -> list[Finding
     if chain:
         anchor = Anchor.of(*chain.documents)
         found += _explained("site", lambda: check_site(settings, store, anchor, now))
+    app = request.app or _app_folder(settings)
     if url := request.url or settings.base_url:
         probe = request.probe_writes
         found += _explained(
-            "live", lambda: check_live(url, _local(settings, chain, store), probe_writes=probe)
+            "live", lambda: check_live(url, _local(settings, chain, store, app), probe_writes=probe)
         )
-    if app := request.app or _app_folder(settings):
+    if app:
         found += _explained("app", lambda: check_app(settings, app))
     return found
 
@@ -83,16 +84,17 @@ def _app_folder(settings: Settings) -> Path | None:
     return settings.folder if find_config(settings.folder) else None
 
 
-def _local(settings: Settings, chain: RootChain | None, store: Store) -> Local:
+def _local(settings: Settings, chain: RootChain | None, store: Store, app: Path | None) -> Local:
     """Say what is known of the site behind an address."""
     remote = store.location.startswith(("http://", "https://"))
     folders = [] if remote else store.folders()
     channels = [name for name in folders if manifest_channel(f"{name}/manifest.json")]
     there = [name for name in channels if store.get(manifest_name(name))]
     keyring = chain.keyring if chain else None
+    written = settings.base_url is not None and settings.scheme is Scheme.CAPGO
     return Local(
         store=store if there else None,
         keyring=keyring,
         channels=sorted(there) or [settings.channel],
-        stock=settings.base_url is not None and settings.scheme is Scheme.CAPGO,
+        stock=written and (app is None or is_automatic(app)),
     )

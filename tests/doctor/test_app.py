@@ -73,6 +73,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "JavaScript mode": ({"updateUrl": GONE, "autoUpdate": False}, {"app"}),
     "JavaScript mode, newer word": ({"updateUrl": GONE, "autoUpdate": "off"}, {"app"}),
+    "a mode that is none": ({"autoUpdate": []}, {"app"}),
     "reports by default": ({"statsUrl": GONE}, {"stats_url"}),
     "reports on purpose": (
         {"statsUrl": "https://plugin.capgo.app/stats"},

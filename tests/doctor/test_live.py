@@ -1,5 +1,6 @@
 """A healthy nginx, and every way to break one: the doctor names each by its code."""
 
+import json
 import shutil
 import socketserver
 import ssl
@@ -184,6 +185,16 @@ def test_each_breakage_is_found(
     found = examined(server.url, *broken.flags)
     assert set(found) == broken.codes
     assert not any("other.example.com" in one.fix for one in found.values()), "no advice of theirs"
+
+
+def test_an_app_in_javascript_mode_needs_no_post(
+    shop: Shop, examined: Examined, start_nginx: StartNginx, tmp_path: Path
+) -> None:
+    broken = BROKEN["POST is refused"]
+    server = start_nginx(shop.site, shop.config.replace(broken.old, broken.new))
+    plugins = {"CapacitorUpdater": {"autoUpdate": False}}
+    (tmp_path / "capacitor.config.json").write_text(json.dumps({"plugins": plugins}))
+    assert set(examined(server.url, "--app", str(tmp_path))) == {"live"}
 
 
 TWELVE: dict[str, tuple[str, str]] = {
