@@ -386,6 +386,10 @@ describe('the root', () => {
     world.now += DAY;
     await world.updater().check();
     assert.equal((await world.updater().status()).root, 2);
+    world.rotate({ release: new Key() });
+    world.now -= 1000; // a clock set back says nothing of when that was
+    await world.updater().check();
+    assert.equal((await world.updater().status()).root, 3);
   });
 
   for (const [name, file] of Object.entries({
@@ -458,6 +462,25 @@ describe('the root', () => {
     world.publish();
     await world.updater().check();
     assert.equal((await world.updater().status()).floor, null);
+  });
+
+  it('with a key that comes back does not bring back what was forgotten', async () => {
+    const world = await running('1.4.2', { floor: '1.4.0' });
+    world.publish('1.5.0'); // so that the floor is that of a release which is gone
+    await world.update();
+    await world.updater().confirm();
+    world.sequence = 1000;
+    world.publish('1.5.0');
+    await world.updater().check();
+    assert.equal((await world.updater().status()).floor, '1.4.0');
+    const { manifest, release } = world.keys;
+    world.rotate({ manifest: new Key(), release: new Key() });
+    world.rotate({ manifest, release });
+    world.sequence = 7;
+    world.publish('1.5.0');
+    assert.equal((await world.updater().check()).reason, 'current');
+    const { root, sequence, floor } = await world.updater().status();
+    assert.deepEqual([root, sequence, floor], [3, 8, null]);
   });
 
   it('pinned stays when the app comes with another', async () => {
