@@ -1,14 +1,25 @@
 """Write a file so that whoever reads it sees the old one or the new one, never half."""
 
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from manifestgen.errors import Error, UsageError
+
+_HINTS: Final = {
+    errno.ENOSPC: "make room there, then run the same command again",
+    errno.EDQUOT: "make room there, then run the same command again",
+    errno.EFBIG: "FAT holds no file of 4 GiB: format that disk as exFAT, or write to another",
+    errno.EROFS: "that disk can only be read: mount it writable, or write to another",
+    errno.EIO: "is that disk still plugged in?",
+    errno.ENOTCONN: "is that disk still plugged in?",
+    errno.ENODEV: "is that disk still plugged in?",
+}
 
 
 @contextmanager
@@ -34,10 +45,12 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         if mode is not None:
             temporary.chmod(mode)  # what the umask took
         temporary.replace(target)
+        _sync_folder(target.parent)
     except OSError as error:
-        raise Error(f"cannot write {target}: {error.strerror or error}") from error
+        raise _unwritable(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, or the stick is gone
+            temporary.unlink(missing_ok=True)
 
 
 def _mode(target: Path) -> int | None:
@@ -47,7 +60,25 @@ def _mode(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Error(f"cannot write {target}: {error.strerror or error}") from error
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: OSError) -> Error:
+    reason = (error.strerror or str(error)).lower()
+    hint = _HINTS.get(error.errno or 0, f"see with `ls -ld {target.parent}` who may write there")
+    return Error(f"cannot write {target}: {reason}", hint=hint)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name to the disk, too: a stick may be pulled out the moment we are done."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system can
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _guarded(path: Path, mode: int) -> BinaryIO:

@@ -75,9 +75,11 @@ def _export(
     receipt = read_receipt(since) if since is not None else None
     names = [check_channel(name, "--channel") for name in channel or ()]
     chain = load_roots(settings)
-    _check_target(to, settings)
+    _check_target(to, settings, since)
     source = Published(open_site(settings, dry_run=True), chain, settings, dry_run=True)
-    done = export(source, to, channels=names, since=receipt)
+    done = export(source, to, now=session.now(), channels=names, since=receipt)
+    for note in done.notes:
+        session.say(f"note: {note}; if that is right, devices inside take nothing new of it")
     return Output(_exported_data(done, to), _exported_text(done, to))
 
 
@@ -139,6 +141,7 @@ def _import(
     settings = session.settings(site=site, base_url=base_url)
     trust = _trust(settings, root, fingerprint)
     target = receipt if receipt is not None else Path(_receipt_name(file))
+    _check_import(file, target)
     with Kit.open(file) as kit:
         _check_same_app(settings, kit, trust)
         done = receive(
@@ -228,14 +231,34 @@ def _store(settings: "Settings") -> "Store":
     )
 
 
-def _check_target(to: Path, settings: "Settings") -> None:
+def _check_target(to: Path, settings: "Settings", since: Path | None) -> None:
     if to.is_dir():
         raise UsageError(f"{to} is a folder", hint="name a file: `--to news.kit`")
+    if since is not None and to.resolve() == since.resolve():
+        raise UsageError(f"{to} is the receipt itself", hint="name another file: `--to news.kit`")
     if "://" in settings.site:
         return
     if to.resolve().is_relative_to((settings.folder / settings.site).resolve()):
         raise UsageError(
             f"{to} lies inside the site, which is published", hint="write it somewhere else"
+        )
+
+
+def _check_import(file: Path, receipt: Path) -> None:
+    """Refuse what would only show once all is imported."""
+    if _is_receipt(file):
+        raise UsageError(
+            f"{file} is no kit; it looks like a receipt",
+            hint="a receipt goes back, for `manifestgen kit export --to news.kit --since RECEIPT`",
+        )
+    if receipt.resolve() == file.resolve():
+        raise UsageError(
+            f"{receipt} is the kit itself", hint="name another file: `--receipt news.receipt.json`"
+        )
+    if receipt.is_dir() or not receipt.parent.is_dir():
+        what = "is a folder" if receipt.is_dir() else "lies in a folder that is not there"
+        raise UsageError(
+            f"--receipt: {receipt} {what}", hint="name a file: `--receipt news.receipt.json`"
         )
 
 
@@ -285,6 +308,7 @@ def _exported_data(done: "Exported", to: Path) -> dict[str, Any]:
         "releases": done.releases,
         "blobs": {"carried": done.blobs, "bytes": done.blob_bytes, "left_out": done.left_out},
         "bytes": done.size,
+        "notes": list(done.notes),
     }
 
 

@@ -159,5 +159,6 @@ def _text(done: "Copied", source: str, target: str, dry_run: bool) -> str:
     )
     lines += [f"  {one.channel}  {one.before or 'nothing'} → {one.after}" for one in plan.changes]
     if done.base_url:
-        lines.append(f"  capgo.json points to {done.base_url}")
+        whose = f", as that of {source} does: `--base-url` names another" if done.believed else ""
+        lines.append(f"  capgo.json points to {done.base_url}{whose}")
     return "\n".join(lines)

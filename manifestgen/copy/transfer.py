@@ -7,7 +7,6 @@ oldest manifest that is missing is written last: whoever walks forward finds non
 or all. A copy that was killed is finished by running it again; what is there is not sent twice.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,10 +24,11 @@ from manifestgen.core import stock
 from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.tree import Digest
-from manifestgen.errors import StoreError, UsageError, VerificationError
+from manifestgen.errors import UsageError, VerificationError
 from manifestgen.publish.site import Head, Site
 from manifestgen.stores import Store
 from manifestgen.stores.again import create_same, settle
+from manifestgen.stores.digested import digested
 from manifestgen.stores.names import blob_name, capgo_name, history_name, manifest_name
 from manifestgen.stores.parallel import in_turn, workers
 from manifestgen.verify.anchor import Anchor
@@ -49,13 +49,15 @@ class Copied:
     """What a copy did, or would do.
 
     `pruned` counts blobs that only the past needs and that are gone; `base_url` is what
-    `capgo.json` points to now, `None` where there is none.
+    `capgo.json` points to now, `None` where there is none; `believed` tells that it was taken from
+    the source's, which nobody signed.
     """
 
     app: str
     plan: Plan
     pruned: int
     base_url: str | None
+    believed: bool
     notes: tuple[str, ...]
 
     @property
@@ -95,7 +97,8 @@ def copy_site(
         _check_base(found, site, base)
         pruned = 0 if dry_run else _write(found, site, plan, watch(plan))
     notes = tuple(f"{one.where}: {one.message}" for one in found.notes)
-    return Copied(found.app, plan, pruned, base, notes)
+    believed = base is not None and settings.base_url is None
+    return Copied(found.app, plan, pruned, base, believed, notes)
 
 
 def _write(source: Source, site: Site, plan: Plan, progress: Progress | None) -> int:
@@ -146,19 +149,8 @@ def _copy_blob(source: Store, target: Store, blob: Digest, size: int, scratch: P
         return False
     place = scratch / blob
     with closing(file):
-        digest, count = hashlib.sha256(), 0
-        try:
-            with place.open("xb") as copy:  # never through what others put there
-                for chunk in _chunks(file, size):
-                    copy.write(chunk)
-                    digest.update(chunk)
-                    count += len(chunk)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
-                hint="make room, then run the same command again: it goes on where it stopped",
-            ) from error
-    if (digest.hexdigest(), count) != (blob, size):
+        found = digested(_chunks(file, size), place)
+    if found != (blob, size):
         raise VerificationError(
             f"{blob_name(blob)} of {source.location} is not what was signed",
             code="digest",

@@ -264,7 +264,8 @@ def _gap(line: Line, sequence: int) -> VerificationError:
         f"this kit begins at {line.channel} {line.first}, this site ends at {sequence}:"
         f" {missing} missing",
         code="gap",
-        hint="export with `--since` and the receipt of the last import, or with `--full`",
+        hint=f"import the kit with {line.channel} {first} first; or export one with `--since` and"
+        " the receipt of the last import, or with `--full`",
     )
 
 

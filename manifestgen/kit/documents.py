@@ -8,11 +8,12 @@ all this is not looked at here: see `compare`.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from manifestgen.core.envelope import Envelope
 from manifestgen.core.files import LIST_BYTES, FileList
-from manifestgen.core.keyring import Keyring, TrustedManifest, usable
+from manifestgen.core.keyring import Keyring, TrustedManifest, check_fresh, usable
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest
 from manifestgen.core.release import Release
@@ -186,6 +187,26 @@ def stands(chain: RootChain, data: bytes, channel: str) -> bool:
     except VerificationError:
         return False
     return True
+
+
+def outlived(documents: Documents, now: datetime) -> Iterator[str]:
+    """Say what devices refuse by the time it is now, and that it may be the clock that is wrong."""
+    root = documents.chain.keyring.root
+    today = f"here it is {now:%Y-%m-%d}"
+    try:
+        documents.chain.keyring.check_root_fresh(now)
+    except VerificationError as error:
+        yield f"{error}, and {today}"
+    for head in documents.heads:
+        manifest = head.manifest
+        if manifest.issued - now > LIMITS.future:
+            issued = f"{manifest.issued:%Y-%m-%d}"
+            yield f"the {manifest.channel} manifest was issued on {issued}, and {today}"
+            continue
+        try:
+            check_fresh(head, seen=None, now=now, root_issued=root.issued)
+        except VerificationError as error:
+            yield f"{error}, and {today}"
 
 
 def _needed(heads: Iterable[TrustedManifest], lists: Lists) -> Iterator[tuple[Digest, int]]:

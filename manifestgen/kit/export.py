@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,7 +21,14 @@ from manifestgen.core.version import Version
 from manifestgen.errors import UsageError, VerificationError
 from manifestgen.kit.archive import END, header, padding, write_member
 from manifestgen.kit.contents import NAME, Contents, Span, release_version
-from manifestgen.kit.documents import Line, add_offers, all_offered, needed_blobs
+from manifestgen.kit.documents import (
+    Documents,
+    Line,
+    add_offers,
+    all_offered,
+    needed_blobs,
+    outlived,
+)
 from manifestgen.kit.receipt import Receipt
 from manifestgen.publish.site import Head, Site
 from manifestgen.publish.trust import high_water
@@ -33,7 +41,10 @@ _CHUNK: Final = 1024 * 1024  # bytes read at a time
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A kit that was written, or that there was no need for (`written`); sizes in bytes."""
+    """A kit that was written, or that there was no need for (`written`); sizes in bytes.
+
+    `notes` say what devices on the other side will refuse.
+    """
 
     app: str
     fingerprint: Digest
@@ -44,10 +55,16 @@ class Exported:
     left_out: int
     size: int
     written: bool
+    notes: tuple[str, ...]
 
 
 def export(
-    site: Site, target: Path, *, channels: Sequence[str] = (), since: Receipt | None = None
+    site: Site,
+    target: Path,
+    *,
+    now: datetime,
+    channels: Sequence[str] = (),
+    since: Receipt | None = None,
 ) -> Exported:
     """Write a kit of some channels, or of all, from the beginning or since a receipt.
 
@@ -81,6 +98,7 @@ def export(
         left_out=len(needed) - len(blobs),
         size=size,
         written=bool(news),
+        notes=tuple(outlived(Documents(site.chain, tuple(lines), releases), now)),
     )
 
 

@@ -9,8 +9,7 @@ them finds all, with everything they lead to. An import that was killed is finis
 again.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,20 +20,20 @@ from typing import Final
 
 from manifestgen.bundle.replace import replacing
 from manifestgen.config import FILE, Settings
-from manifestgen.core.keyring import check_fresh
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.tree import Digest, sha256
-from manifestgen.errors import VerificationError
+from manifestgen.errors import Error, VerificationError
 from manifestgen.kit.archive import Member
 from manifestgen.kit.compare import Plan, compare, here
 from manifestgen.kit.contents import Kit
-from manifestgen.kit.documents import Documents, Line, Trust, read_documents
+from manifestgen.kit.documents import Documents, Line, Trust, outlived, read_documents
 from manifestgen.kit.receipt import Reached, Receipt
 from manifestgen.publish.newconfig import toml_text
 from manifestgen.publish.site import Head, Site
 from manifestgen.publish.trust import save_root, write_file
 from manifestgen.stores import Store
 from manifestgen.stores.again import create_same, settle
+from manifestgen.stores.digested import digested
 from manifestgen.stores.names import BLOBS, blob_name, history_name
 from manifestgen.stores.parallel import all_of
 
@@ -95,8 +94,7 @@ def receive(
             made = _found_project(site, trust)
             _write(site, documents, plan, fresh)
     if not dry_run:
-        with replacing(receipt) as file:
-            file.write(receipt_of(site).encode())
+        _write_receipt(site, receipt)
     return Imported(
         app=app,
         fingerprint=sha256(documents.chain.documents[0]),
@@ -105,6 +103,18 @@ def receive(
         made=made,
         notes=tuple(notes(documents, now)),
     )
+
+
+def _write_receipt(site: Site, target: Path) -> None:
+    data = receipt_of(site).encode()
+    try:
+        with replacing(target) as file:
+            file.write(data)
+    except Error as error:
+        raise Error(
+            f"the kit is imported, but not its receipt: {error}",
+            hint="run the same command again with `--receipt FILE`, a place that can be written",
+        ) from error
 
 
 def receipt_of(site: Site) -> Receipt:
@@ -122,43 +132,19 @@ def receipt_of(site: Site) -> Receipt:
 
 def notes(documents: Documents, now: datetime) -> Iterator[str]:
     """Say what is imported although devices refuse it now; a local channel can still carry it."""
-    root = documents.chain.keyring.root
-    try:
-        documents.chain.keyring.check_root_fresh(now)
-    except VerificationError as error:
-        yield f"{error}; devices take nothing new until a kit brings the next root"
-    for head in documents.heads:
-        try:
-            check_fresh(head, seen=None, now=now, root_issued=root.issued)
-        except VerificationError as error:
-            yield f"{error}; devices take nothing from it until a kit brings a newer one"
+    for one in outlived(documents, now):
+        yield f"{one}; if that is right, devices take nothing new of it until a kit brings newer"
 
 
 def check_blob(kit: Kit, blob: Digest, member: Member, target: Path | None = None) -> None:
     """Digest a blob of a kit, and copy it on the way if there is a `target`."""
-    digest = hashlib.sha256()
-    if target is None:
-        for chunk in kit.archive.chunks(member):
-            digest.update(chunk)
-    else:
-        with target.open("xb", buffering=0) as file:
-            for chunk in _digested(kit.archive.chunks(member), digest):
-                _write_all(file.write, chunk)
-    if digest.hexdigest() != blob:
+    digest, _ = digested(kit.archive.chunks(member), target)
+    if digest != blob:
         raise VerificationError(
             f"{member.name} of the kit holds other bytes than its name says",
             code="digest",
             hint="it was damaged on the way: copy it again from where it was exported",
         )
-
-
-def _digested(chunks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
-    """Give chunks, each digested while its reader is busy with it."""
-    with ThreadPoolExecutor(1, "digest") as pool:
-        for chunk in chunks:
-            digesting = pool.submit(digest.update, chunk)
-            yield chunk
-            digesting.result()
 
 
 def check_blobs(kit: Kit, targets: Mapping[Digest, Path]) -> None:
@@ -190,12 +176,6 @@ def _verified_blobs(
         targets = {blob: folder / blob for blob in plan.blobs}
         check_blobs(kit, targets)
         yield targets
-
-
-def _write_all(write: object, chunk: bytes) -> None:
-    left = memoryview(chunk)
-    while left:
-        left = left[write(left) :]  # type: ignore[operator]
 
 
 def _found_project(site: Site, trust: Trust) -> tuple[str, ...]:

@@ -94,6 +94,7 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
         except ConflictError:
             continue  # somebody was faster: plan again on top of theirs
         _warn_behind(site, channel, head, mark)
+        _warn_ahead(committed, now)
         _remember(site, committed)
         site.publish_head(committed)  # devices see it from here on
         return Committed(committed, changed=True)
@@ -111,6 +112,23 @@ def _warn_behind(site: Site, channel: str, head: Head | None, mark: int) -> None
             "warning: %s had manifest %d of %s, and %d was signed here: what was published,"
             " withdrawn or paused in between is forgotten",
             *(site.store.location, shown, channel, mark),
+        )
+
+
+def _warn_ahead(head: Head, now: datetime) -> None:
+    """Say that what was signed when some clock was fast is refused; times never go back."""
+    manifest = head.manifest
+    if manifest.issued - now > LIMITS.future:
+        _logger.warning(
+            "warning: %s %d is of %s, as the one before, and here it is %s: devices refuse it until"
+            " then; if a clock was wrong, a new key in its key's place (`manifestgen keys rotate`)"
+            " begins anew",
+            *(
+                manifest.channel,
+                manifest.sequence,
+                f"{manifest.issued:%Y-%m-%d}",
+                f"{now:%Y-%m-%d}",
+            ),
         )
 
 

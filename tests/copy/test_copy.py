@@ -115,6 +115,16 @@ def test_a_mirror_elsewhere_has_its_own_address_for_stock_plugins(source: Publis
     assert source.data(f"verify mirror --base-url {OTHER}")["ok"]
 
 
+def test_whose_word_an_address_is_is_said(source: Publisher, tmp_path: Path) -> None:
+    elsewhere = Publisher(tmp_path / "elsewhere", source.now)
+    elsewhere.folder.mkdir()
+    root = f"--root {source.folder}/.manifestgen/root/1.json"
+    said = elsewhere.does(f"site copy {source.site} one {root}")
+    assert f"capgo.json points to {URL}, as that of {source.site} does: `--base-url`" in said.out
+    said = elsewhere.does(f"site copy {source.site} other {root} --base-url {OTHER}")
+    assert f"capgo.json points to {OTHER}\n" in said.out
+
+
 def test_from_a_web_server_with_nothing_but_a_root(source: Publisher, tmp_path: Path) -> None:
     elsewhere = Publisher(tmp_path / "elsewhere", source.now)
     elsewhere.folder.mkdir()

@@ -143,7 +143,8 @@ def variants(files: Members) -> Iterator[tuple[str, Members]]:
     for n, (name, data) in enumerate(files[1:], 1):
         yield f"dropped {name}", fitting(files[:n] + files[n + 1 :])
         yield f"doubled {name}", fitting([*files[: n + 1], *files[n:]])
-        yield f"altered {name}", [*files[:n], (name, data[:-1] + b"?"), *files[n + 1 :]]
+        altered = data[:-1] + bytes([data[-1] ^ 1])
+        yield f"altered {name}", [*files[:n], (name, altered), *files[n + 1 :]]
         yield f"emptied {name}", fitting([*files[:n], (name, b""), *files[n + 1 :]])
         yield f"longer {name}", fitting([*files[:n], (name, data + b"\n"), *files[n + 1 :]])
         if n + 1 < len(files):
@@ -456,7 +457,7 @@ def test_a_damaged_site_is_neither_exported_nor_added_to(gap: Gap, tmp_path: Pat
     digest = said["signed"]["offers"][0]["release"]["signed"]["bundle"]["blob"]
     blob = gap.outside.site / blob_name(digest)
     data = blob.read_bytes()
-    for damaged in (data[:-1], data[:-1] + b"?", data + b"?"):
+    for damaged in (data[:-1], data[:-1] + bytes([data[-1] ^ 1]), data + b"?"):
         blob.write_bytes(damaged)
         gap.outside.refuses(
             "kit", "export", "--to", "x.kit", code="digest", error=f"{blob.stem}.bin"
