@@ -13,7 +13,7 @@ import pytest
 
 from tests.publish.project import Project, ended, process
 from tests.serve.asking import ask
-from tests.watch.watching import build
+from tests.watch.watching import build, save
 
 
 class Started:
@@ -81,7 +81,7 @@ def test_a_device_follows_each_save(project: Project) -> None:
     answer = json.loads(ask(url, "/production/capgo.json", "POST", body=body).body)
     assert answer["url"].startswith(url)
     watch.says("is known to pixel (builtin)")
-    (built / "assets/chunk-0.js").write_text("// saved")
+    save(built / "assets/chunk-0.js", "// saved")
     assert "assets/chunk-0.js" in watch.says("dev.2 ")
     assert "2 devices had the last" in watch.says("dev.2 ")
     project.does("device", "install", *flags)

@@ -79,6 +79,13 @@ def build(folder: Path, text: str = "one", files: int = 3) -> Path:
     return folder
 
 
+def save(path: Path, text: str) -> None:
+    """Change a file as an editor does that never leaves half of one: beside, then over."""
+    beside = path.with_name(f"{path.name}~")
+    beside.write_text(text)
+    beside.replace(path)
+
+
 @contextmanager
 def watching(folder: Path, *, poll: bool = False) -> Iterator[Watching]:
     """Watch a folder until left."""
