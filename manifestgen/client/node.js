@@ -13,6 +13,7 @@
  */
 
 import fs from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
@@ -327,6 +328,9 @@ function take(file) {
 
 /** Tell whether the process that made a lock still runs. @param {string} file */
 async function held(file) {
+  const made = await fs.stat(file).catch(absent);
+  // From before the machine started: by now its number may be anybody's.
+  if (!made || made.mtimeMs < Date.now() - os.uptime() * 1000 - 1000) return false;
   const pid = Number(await fs.readFile(file, 'utf8').catch(absent));
   if (!pid || pid === process.pid) return false; // nobody else's: an earlier run of this number
   try {

@@ -222,6 +222,9 @@ test('two runs of one process take turns; another process is asked to wait', { s
   const lock = path.join(desk.folder, 'lock');
   fs.writeFileSync(lock, String(process.ppid));
   assert.equal(await code(() => desk.open('first').check()), 'busy');
+  const started = Date.now() / 1000 - os.uptime();
+  fs.utimesSync(lock, started - 60, started - 60); // power was cut, and the number is another's now
+  assert.equal((await desk.open('first').check()).action, 'install');
   fs.writeFileSync(lock, '4194304'); // beyond the numbers Linux gives: it has died
   assert.equal((await desk.open('first').check()).action, 'install');
 });

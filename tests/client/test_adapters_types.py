@@ -11,6 +11,7 @@ MODULES = ("core", "updater", "manifestgen", "bundle", "capgo", "browser", "foll
 # Node's own types are no part of the pinned packages; its functions count as `any` here.
 NODE = """\
 declare module 'node:fs/promises';
+declare module 'node:os';
 declare module 'node:path';
 declare module 'node:util';
 declare module 'node:zlib';
