@@ -22,8 +22,8 @@ from manifestgen.errors import FormatError
 
 MAX_FAILED: Final = 64
 """Trees remembered as failed; the oldest is forgotten, or the file would grow for ever."""
-MAX_BYTES: Final = LIMITS.release_bytes + 64 * 1024
-"""One release envelope, and everything else many times over."""
+MAX_BYTES: Final = LIMITS.manifest_bytes + 64 * 1024
+"""One release envelope as a manifest may hold it, and everything else many times over."""
 
 _TYPE: Final = "device.v1"
 

@@ -667,6 +667,17 @@ describe('the floor', () => {
     }
   }
 
+  it('of a release that the manifest key padded counts', async () => {
+    const world = await running();
+    const release = world.release('1.5.0', { floor: '1.5.0' });
+    const padding = { keyid: 'f'.repeat(64), sig: Buffer.alloc(100_000).toString('base64') };
+    world.publish({ ...release, signatures: [...release.signatures, padding] });
+    assert.equal((await world.update()).action, 'installed');
+    await world.updater().confirm();
+    world.publishWith({ withdrawn: ['1.5.0'] }, '1.4.2');
+    assert.equal((await world.updater().check()).reason, 'floor');
+  });
+
   it('of what was never confirmed does not', async () => {
     const world = await running();
     world.publish(world.release('1.5.0', { floor: '1.5.0' }));

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from manifestgen.core.envelope import Signature
 from manifestgen.core.manifest import Offer
 from manifestgen.core.root import Delegation
 from manifestgen.core.version import Version
@@ -129,6 +130,19 @@ def test_a_release_signed_by_the_manifest_key_is_skipped(device: Device) -> None
     outcome = device.updater.install()
     assert [verdict.reason for verdict in outcome.reasons] == ["untrusted"]
     assert device.version == "1.0.0"
+
+
+def test_a_release_padded_by_the_manifest_key_keeps_its_floor(device: Device) -> None:
+    """What is beside a bundle, and in the state, must be read back however large it came."""
+    device.confirmed("1.0.0")
+    offer = device.publisher.offer("1.2.0", floor=Version.parse("1.2.0"))
+    padding = Signature(STRANGER.keyid, bytes(100_000))
+    device.confirmed(replace(offer, release=offer.release.with_signatures([padding])))
+    device.publisher.publish("1.0.0", withdrawn=["1.2.0"])
+    assert device.updater.install().reason == "floor"
+    (device.state / "state.json.old").unlink()
+    assert device.updater.status().floor == Version.parse("1.2.0")
+    assert device.updater.status().checked == device.now
 
 
 @pytest.mark.parametrize("memory", ["kept", "lost"])
