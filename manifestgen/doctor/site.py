@@ -21,7 +21,7 @@ from manifestgen.publish.prune import DEFAULT_GRACE
 from manifestgen.publish.trust import high_water
 from manifestgen.stores import Store
 from manifestgen.stores.locks import try_lock
-from manifestgen.stores.names import blob_name, capgo_name
+from manifestgen.stores.names import ROOT, ROOTS, blob_name, capgo_name, manifest_channel
 from manifestgen.verify import Anchor, Expected
 from manifestgen.verify.audit import Audit
 from manifestgen.verify.blobs import Job
@@ -43,9 +43,12 @@ _FIXES: Final = {
     "future": "set this clock right; if it is right, the key that signed it may be stolen:"
     " `manifestgen keys revoke`",
     "capgo": "publish again, or `manifestgen refresh`, with the right base_url",
-    "missing": "restore it from a good copy, or publish again",
+    "missing": "restore it from a good copy; nothing else brings it back",
 }
 _RESTORE: Final = "`manifestgen verify` says more; restore it from a good copy"
+_RENEW: Final = "`manifestgen refresh` writes it again"
+_REBUILD: Final = "publish that build again, or restore it from a good copy"
+_PATCH: Final = "restore it from a good copy; without it devices load the bundle"
 
 
 def check_site(settings: Settings, store: Store, anchor: Anchor, now: datetime) -> list[Finding]:
@@ -156,13 +159,14 @@ def _blobs(audit: Audit, jobs: list[Job]) -> Iterator[Finding]:
         return
     for name, job in {blob_name(job.blob): job for job in jobs if job.needed}.items():
         entry = audit.listing.get(name)
+        fix = _PATCH if job.what.startswith("a patch") else _REBUILD
         if entry is None:
-            yield _AREA.problem("blob_missing", f"{name}: {job.what} is missing", _RESTORE)
+            yield _AREA.problem("blob_missing", f"{name}: {job.what} is missing", fix)
         elif job.payload and entry.size != job.payload.size:
             yield _AREA.problem(
                 "blob_damaged",
                 f"{name}: {job.what} has {entry.size} bytes, and {job.payload.size} were signed",
-                "delete it, then publish that release again, or restore it from a good copy",
+                fix,
             )
         if job.payload:
             audit.seen.add(name)
@@ -199,7 +203,16 @@ def _stock(settings: Settings, audit: Audit, found: Documents) -> Iterator[Findi
 
 def _documents(audit: Audit) -> Iterator[Finding]:
     for one in audit.report().problems:
-        yield _AREA.problem(one.code, f"{one.where}: {one.message}", _FIXES.get(one.code, _RESTORE))
+        fix = _FIXES.get(one.code, _RESTORE)
+        if one.code == "missing" and _is_written_anew(one.where):
+            fix = _RENEW
+        yield _AREA.problem(one.code, f"{one.where}: {one.message}", fix)
+
+
+def _is_written_anew(name: str) -> bool:
+    """Tell whether publishers write an object wherever it lacks, from what they know."""
+    channel = manifest_channel(name)
+    return name == ROOT or name.startswith(ROOTS) or channel is not None or _is_stock(name)
 
 
 def _leftovers(audit: Audit) -> Iterator[Finding]:

@@ -157,6 +157,31 @@ def test_sites_are_examined(case: str, project: Project, monkeypatch: pytest.Mon
     assert set(found(project, area="site")) == codes
 
 
+LOST = {
+    "the newest root": ("root.json", "`manifestgen refresh`"),
+    "a root": ("root/1.json", "`manifestgen refresh`"),
+    "a manifest": ("production/manifest.json", "`manifestgen refresh`"),
+    "what stock plugins are told": ("production/capgo.json", "`manifestgen refresh`"),
+    "a bundle": ("blobs/*/*.bin", "publish that build again"),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_what_it_says_to_do_about_a_lost_file_brings_it_back(
+    case: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, fix = LOST[case]
+    if "capgo" in lost:
+        monkeypatch.setenv("MANIFESTGEN_BASE_URL", NOWHERE)
+        project.does("refresh")
+    [path] = project.site.glob(lost)
+    path.unlink()
+    [finding] = [one for one in problems(project) if one["area"] == "site"]
+    assert finding["fix"].startswith(fix)
+    project.does(*(["refresh"] if "refresh" in fix else ["publish", "dist"]))
+    assert [one for one in problems(project) if one["area"] == "site"] == []
+
+
 STOCK: dict[str, tuple[Prepare, set[str]]] = {
     "as published": (publish_with_url, {"site"}),
     "never rendered": (at(), {"missing"}),
