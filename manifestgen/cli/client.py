@@ -122,7 +122,7 @@ def _client(
     wanted = {name: files("manifestgen").joinpath("client", name).read_bytes() for name in modules}
     wanted[_ROOT] = chain.newest
     # The stock plugin has the key in its settings.
-    key = None if kind is Kind.CAPACITOR else _public_key(settings)
+    key = None if kind is Kind.CAPACITOR else _public_key(session, settings)
     if key:
         wanted[_KEY] = key
     states = {name: _put(folder / name, data) for name, data in wanted.items()}
@@ -136,21 +136,22 @@ def _client(
     )
 
 
-def _public_key(settings: Settings) -> bytes | None:
-    """Return the public Capgo key in PEM; `None` where the project has none that can be read."""
+def _public_key(session: Session, settings: Settings) -> bytes | None:
+    """Return the public Capgo key in PEM; `None`, said aloud, where none can be read."""
     if settings.scheme is not Scheme.CAPGO:
         return None
     from manifestgen.core import capgo
-    from manifestgen.signers import load_wrapper
+    from manifestgen.publish.keyfiles import capgo_public
 
     if settings.capgo_public.exists():
         return settings.capgo_public.read_bytes()
     try:
         # Nobody is asked for a passphrase: a public key is all that is wanted.
-        made = load_wrapper(settings.capgo_key, folder=settings.folder, ask=lambda _: None)
-    except (KeyUseError, UsageError):
+        public = capgo_public(settings, lambda _: None)
+    except (KeyUseError, UsageError) as error:
+        session.say(f"note: without a public Capgo key the app opens no encrypted bundle: {error}")
         return None
-    return capgo.public_pem(made.public).encode()
+    return capgo.public_pem(public).encode()
 
 
 def _make(folder: Path) -> None:

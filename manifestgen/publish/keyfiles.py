@@ -21,7 +21,7 @@ from manifestgen.core.release import Scheme
 from manifestgen.errors import KeyUseError, UsageError
 from manifestgen.publish.newconfig import new_config, toml_text
 from manifestgen.publish.trust import write_file
-from manifestgen.signers import Ask, load_signer, load_wrapper
+from manifestgen.signers import Ask, is_elsewhere, load_signer, load_wrapper
 from manifestgen.signers.create import (
     create_capgo_key,
     create_content_secret,
@@ -192,9 +192,24 @@ def _name_in_config(settings: Settings, entry: str, uri: str, line: str) -> bool
 
 
 def capgo_public(settings: Settings, ask: Ask) -> RSAPublicKey:
-    """Return the Capgo key's public half: the project's copy, else from the private key."""
-    if settings.capgo_public.exists():
-        return capgo.load_public(settings.capgo_public.read_bytes())
+    """Return the Capgo key's public half: the project's copy, else from the private key.
+
+    No program is started for it, and no PIN asked for: where a private key stays elsewhere, `init`
+    and `keys create` have left a copy.
+
+    Raises:
+        KeyUseError: there is none.
+    """
+    path = settings.capgo_public
+    if path.exists():
+        return _readable(path.read_bytes(), path)
+    if is_elsewhere(settings.capgo_key):
+        program = settings.capgo_key.startswith("command:")
+        more = ", or save there what the key's program prints for `public`" if program else ""
+        raise KeyUseError(
+            f"there is no {path}, the public half of the Capgo key",
+            hint=f"restore it from git{more}",
+        )
     return load_wrapper(settings.capgo_key, folder=settings.folder, ask=ask).public
 
 

@@ -279,3 +279,21 @@ def test_a_long_command_is_no_file_name(project: Project) -> None:
     command = f"command:false {'x' * 300}"
     words = ("keys", "add", command, "--role", "manifest")
     project.refuses(*words, code=4, error="false public ended with 1")
+
+
+def test_no_program_is_started_for_a_public_key(project: Project) -> None:
+    """Nobody who only looks wants a colleague's machine, or a PIN."""
+    program(project.folder, "#!/bin/sh\ntouch started\nexit 1\n")
+    config = project.folder / "manifestgen.toml"
+    at = "file:.manifestgen/keys/capgo.pem"
+    assert at in config.read_text()
+    config.write_text(config.read_text().replace(at, "command:./sign.sh"))
+    project.does("bundle", "diff", "1.0.0", "dist2")
+    project.does("client", "app", "--for", "web")
+    (project.folder / ".manifestgen/capgo.pub.pem").unlink()
+    words = ("bundle", "diff", "1.0.0", "dist2")
+    project.refuses(*words, code=4, error="capgo.pub.pem, the public half of the Capgo key")
+    said = project.does("client", "other", "--for", "web")
+    assert "note: without a public Capgo key the app opens no encrypted bundle" in said.err
+    assert not (project.folder / "other/capgo.pub.pem").exists()
+    assert not (project.folder / "started").exists()

@@ -129,7 +129,7 @@ def test_with_another_capgo_key(project: Project, files: Files) -> None:
 def test_damage_is_told_before_a_key_that_does_not_fit(project: Project, files: Files) -> None:
     public = rsa.generate_private_key(65537, 2048).public_key()
     name = bundle_name(files)
-    damaged = {**files, name: files[name][:-1] + b"x"}
+    damaged = {**files, name: files[name][:-1] + bytes([files[name][-1] ^ 1])}
     report = project.verify(damaged, expected=replace(project.expected, capgo=public))
     assert (name, "digest") in {(one.where, one.code) for one in report.problems}
 
