@@ -209,12 +209,13 @@ def _described(name: str, handle: int) -> _Found:
         raise _Status(301, Location=f"/{quote(name)}/")
     if not stat.S_ISREG(found.st_mode):
         raise _Status(404)
-    file = os.fdopen(handle, "rb")
     if found.st_size > _WHOLE:
         tag = f'"{found.st_size:x}-{found.st_mtime_ns:x}-{found.st_ino:x}"'
-        return _Found(name, Part(file, 0, found.st_size), tag)
-    with file:
+        return _Found(name, Part(os.fdopen(handle, "rb"), 0, found.st_size), tag)
+    # Where reading fails, the caller closes the handle: twice would be another thread's by then.
+    with os.fdopen(handle, "rb", closefd=False) as file:
         data = file.read()
+    os.close(handle)
     return _Found(name, data, tag_of(data))
 
 

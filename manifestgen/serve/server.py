@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import EADDRNOTAVAIL
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -114,10 +115,11 @@ def _listening(host: str, port: int, parts: _Parts) -> "_Http":
         return kind((host, port), handler)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no such port"
-        raise StoreError(
-            f"cannot listen on {host}:{port}: {reason or error}",
-            hint=f"choose another with `--port {port + 1}`" if port < 65535 else None,
-        ) from None
+        hint = f"choose another with `--port {port + 1}`" if port < 65535 else None
+        if isinstance(error, socket.gaierror) or getattr(error, "errno", 0) == EADDRNOTAVAIL:
+            hint = "give an address of this machine to --host; 0.0.0.0 is all of them"
+        message = f"cannot listen on {host}:{port}: {reason or error}"
+        raise StoreError(message, hint=hint) from None
 
 
 class _Http(ThreadingHTTPServer):

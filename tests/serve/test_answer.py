@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from manifestgen.cli.serve import site_of
 from manifestgen.config import find
 from manifestgen.serve import Server, Site, Visit
-from manifestgen.serve.answer import Answer, Part, Request, name_of
+from manifestgen.serve.answer import Answer, Part, Request, _described, name_of
 from manifestgen.serve.faults import body_of
 from tests.publish.project import Project
 from tests.serve.asking import ask, wait_for
@@ -299,3 +300,11 @@ def test_devices_are_told_apart(folder: Path) -> None:
     ]
     assert all(visit.line().isprintable() for visit in seen)
     assert (seen[1].bytes, seen[1].path, seen[1].status) == (len(BIG), "/blobs/ab/ab.bin", 200)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that cannot be read")
+def test_a_file_that_cannot_be_read_is_closed_once() -> None:
+    handle = os.open("/proc/self/mem", os.O_RDONLY)
+    with pytest.raises(OSError, match="Input/output error"):
+        _described("a", handle)
+    os.close(handle)
