@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 could not do it, 2 wrong usage, 3 not to be trusted, 4 key o
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -153,6 +154,7 @@ def _run(arguments: list[str]) -> int:
         return report.fail(lost, as_json=False)
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")
+        message = re.sub(r"is not a valid int(eger)?( range)?$", "is no whole number", message)
         if message.startswith("Usage:"):  # a group without a command
             print(message, file=sys.stderr)
             return UsageError.exit_code

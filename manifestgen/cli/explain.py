@@ -117,6 +117,9 @@ def _now(*, mandatory: bool) -> str:
     return ", at once (mandatory)" if mandatory else ""
 
 
+_EXAMPLE = """write it as '{"id":"a1","platform":"ios","native":"3.1","version":"1.0.0"}'"""
+
+
 def _device(text: str, channel: str) -> "tuple[Device, Memory]":
     try:
         value = json.loads(text)
@@ -126,12 +129,12 @@ def _device(text: str, channel: str) -> "tuple[Device, Memory]":
     if not isinstance(value, dict) or not set(value) <= _FIELDS:
         raise UsageError(
             "--device: want a JSON object with any of " + ", ".join(sorted(_FIELDS)),
-            hint="""write it as '{"id":"a1","platform":"ios","native":"3.1","version":"1.0.0"}'""",
+            hint=_EXAMPLE,
         )
     try:
         return _facts(value, channel)
     except (VerificationError, TypeError, AttributeError) as error:
-        raise UsageError(f"--device: {error}") from None
+        raise UsageError(f"--device: {error}", hint=_EXAMPLE) from None
 
 
 def _facts(value: Mapping[str, object], channel: str) -> "tuple[Device, Memory]":

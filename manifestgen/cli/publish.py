@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from manifestgen.publish import CapgoZip, Published, Request
     from manifestgen.publish.patches import Made
 
+_TAKE_OUT = "take `base_url` out of manifestgen.toml"
 _CAPGO_ZIP = "Instead of DIR: a zip that Capgo's CLI encrypted."
 
 
@@ -132,7 +133,7 @@ def _publish(
     live = replace(settings, base_url=None) if made.files else settings
     with session.progress("packing", _size(source)) as progress:
         store = open_site(live, dry_run=dry_run, progress=progress.sent if progress else None)
-        with _hinting(live):
+        with _hinting(live, "leave --base-url out" if base_url else _TAKE_OUT):
             done = publish(
                 settings,
                 request,
@@ -155,7 +156,7 @@ def _publish(
 
 
 @contextmanager
-def _hinting(settings: "Settings") -> Iterator[None]:
+def _hinting(settings: "Settings", without: str) -> Iterator[None]:
     """Say what to do where nothing answers at `base_url` yet, as before a first publish."""
     try:
         yield
@@ -164,7 +165,7 @@ def _hinting(settings: "Settings") -> Iterator[None]:
             raise
         hint = (
             "publishing goes on from what is live there: start the server first, a 404 will do;"
-            " or take `base_url` out of manifestgen.toml until it runs"
+            f" or {without} until it runs"
         )
         raise StoreError(str(error), hint=hint, code=error.code) from None
 

@@ -80,7 +80,10 @@ def _watch(
 def _check(folder: Path, settings: "Settings") -> None:
     """Refuse a folder that can never be watched; one that is not built yet can be."""
     if not folder.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {folder.absolute().parent}")
+        raise UsageError(
+            f"there is no folder {folder.absolute().parent}",
+            hint="name the folder that your bundler writes to, such as `dist` or `www`",
+        )
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", hint="name the folder that the build is written to")
     if settings.state.resolve().is_relative_to(folder.resolve()):

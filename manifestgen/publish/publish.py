@@ -6,6 +6,7 @@ Everything before the commit is invisible to devices, and what a killed run leav
 re-used or swept by the next.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -47,6 +48,10 @@ from manifestgen.stores.waiting import waiting
 
 FLOOR_DEPTH: Final = 3
 """A release's default floor is the channel's third-last release, itself counted."""
+
+_NEARLY: Final = re.compile(
+    r"[vV]?([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(-[0-9A-Za-z.-]+)?(?:\+.*)?"
+)
 
 Progress = Callable[[int], None]
 """Told the bytes of the build that were packed since the last call."""
@@ -395,6 +400,11 @@ def _check_apart(folder: Path, settings: Settings) -> None:
     if "://" in settings.site:
         return
     site, build = (settings.folder / settings.site).resolve(), folder.resolve()
+    if site == build and (site / "root.json").is_file():
+        raise UsageError(
+            f"{folder} is the site, and no build",
+            hint="name the folder that the build is written to, such as `dist` or `www`",
+        )
     if site == build or site.is_relative_to(build):
         raise UsageError(
             f"the site {settings.site} lies inside the build, which would publish itself",
@@ -431,7 +441,16 @@ def parse_version(text: str) -> Version:
     try:
         return Version.parse(text)
     except VerificationError as error:
-        raise UsageError(str(error), hint="write it as 1.4.2 or 1.5.0-beta.1") from None
+        raise UsageError(str(error), hint=f"write it as {_nearest(text)}") from None
+
+
+def _nearest(text: str) -> str:
+    """Return what was meant by `v1.2`, `1.2.0+7` or `01.2.3`, else an example."""
+    if found := _NEARLY.fullmatch(text.strip()):
+        numbers = ".".join(str(int(number or 0)) for number in found.groups()[:3])
+        with suppress(VerificationError):
+            return str(Version.parse(f"{numbers}{found[4] or ''}"))
+    return "1.4.2 or 1.5.0-beta.1"
 
 
 def parse_share(text: str) -> int:

@@ -101,6 +101,7 @@ def test_help_is_offered_of_the_command_that_was_meant(project: Project) -> None
         ("channel promote 1.0.0", "channel promote"),
         ("publish dist --rollout", "publish"),
         ("channel rolback", "channel"),
+        ("serve --port 80abc", "serve"),
     ):
         said = project(*line.split())
         check_refusal(said, code=2, error="")

@@ -1,7 +1,9 @@
 """What holds for the command line as a whole."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +40,24 @@ def test_a_reader_that_stops_early_is_no_crash() -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_a_number_that_is_none_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--sample", "ten"]) == 2
+    assert "invalid value for '--sample': 'ten' is no whole number" in capsys.readouterr().err
+
+
+def test_each_hint_that_names_help_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["channel", "promote", "1.0.0", "--json"]) == 2
+    hint = json.loads(capsys.readouterr().out)["hint"]
+    assert hint == "run `manifestgen channel promote --help`"
+    assert main(hint.split("`")[1].split()[1:]) == 0
+
+
+def test_an_address_of_another_machine_is_no_matter_of_ports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "production").mkdir()
+    (tmp_path / "production/manifest.json").write_text("{}")
+    assert main(["serve", "--site", str(tmp_path), "--host", "192.0.2.1"]) == 6
+    assert "hint: give an address of this machine to --host" in capsys.readouterr().err

@@ -152,6 +152,11 @@ def test_a_site_inside_the_build_is_refused(fresh: Project) -> None:
     fresh.refuses("publish", "dist", "--site", "dist", code=2, error="lies inside the build")
 
 
+def test_the_site_is_no_build(project: Project) -> None:
+    said = project.refuses("publish", "site", code=2, error="site is the site, and no build")
+    assert "such as `dist` or `www`" in said.err
+
+
 def test_a_build_inside_the_site_is_refused(fresh: Project) -> None:
     build(fresh.folder / "public/app")
     fresh.refuses(
@@ -426,6 +431,24 @@ def test_a_version_that_is_none_is_refused(fresh: Project, text: str) -> None:
     if text:
         fresh.refuses("publish", "dist", code=2, error=error)
     fresh.refuses("publish", "dist", "--version", text, code=2, error="is no semantic version")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("v1.2.0", "1.2.0"),
+        ("1.2", "1.2.0"),
+        ("3", "3.0.0"),
+        ("01.2.3", "1.2.3"),
+        ("V1.2-beta.1", "1.2.0-beta.1"),
+        ("1.2.3+build.7", "1.2.3"),
+        ("1.2.3-01", "1.4.2 or 1.5.0-beta.1"),
+        ("next", "1.4.2 or 1.5.0-beta.1"),
+    ],
+)
+def test_the_version_that_was_meant_is_offered(fresh: Project, text: str, meant: str) -> None:
+    said = fresh("publish", "dist", "--version", text)
+    assert said.err.endswith(f"\nhint: write it as {meant}\n")
 
 
 @pytest.mark.parametrize("text", ["{", '{"version": 1}', "\xff"])
@@ -845,4 +868,7 @@ def test_where_nothing_is_online_yet_publish_says_what_to_do(project: Project) -
     said = project("publish", "dist2")
     assert said.code == 6
     assert "hint: publishing goes on from what is live there: start the server first" in said.err
+    assert "or take `base_url` out of manifestgen.toml until it runs" in said.err
+    given = project("publish", "dist2", "--base-url", "http://127.0.0.1:9/other")
+    assert "or leave --base-url out until it runs" in given.err
     assert not project.site.exists()
