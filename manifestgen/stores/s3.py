@@ -19,9 +19,9 @@ Known sad paths:
   uploads removes them.
 * Without the right to list, AWS answers 403 for what is not there; that is an error here, since
   taking it for an empty site would begin a second history.
-* `obstore` follows the endpoint's redirects to other hosts (never out of https, unless plain http is
-  allowed) and reads what comes with an error whole; it has no options for either. What is read is
-  verified as ever; of what is secret a redirect gets a session token, which the endpoint has.
+* `obstore` follows the endpoint's redirects to other hosts (never out of https, unless plain http
+  is allowed) and reads what comes with an error whole; it has no options for either. What is read
+  is verified as ever; of what is secret a redirect gets a session token, which the endpoint has.
 """
 
 import io
