@@ -62,7 +62,7 @@ class Project:
     def does(self, *arguments: str | Path) -> Said:
         """Run a command that works."""
         said = self(*arguments)
-        assert said.code == 0, said.err
+        assert said.code == 0, said
         return said
 
     def publishes(self, *arguments: str | Path) -> dict[str, Any]:

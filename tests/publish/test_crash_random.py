@@ -57,13 +57,13 @@ def _check(folder: Path, again: Said) -> None:
 
 
 def test_what_was_left_beside_a_file_of_the_project_is_swept(tmp_path: Path) -> None:
-    old, new = tmp_path / ".tmp-old", tmp_path / ".tmp-new"
+    old, new = tmp_path / ".tmp-old_left", tmp_path / ".tmp-new_left"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 3600,) * 2)
     write_file(tmp_path / "2.json", b"whole")
     # The younger one may be another process's, which is writing it now.
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-new", "2.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, "2.json"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

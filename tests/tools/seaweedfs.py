@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from tests.tools.parts import Missing
 
 BUCKET: Final = "updates"
-_WITHIN = 30.0  # seconds for a server to start on a busy machine; two as a rule
+_WITHIN = 60.0  # seconds for a server to start on a busy machine; two as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +123,11 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
         if process.poll() is not None:
             break
         try:
-            with urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (HTTPError, URLError, OSError):
+            # It lists a bucket before it knows where to write.
+            for method in ("PUT", "DELETE"):
+                urlopen(Request(f"{url}.ready", b"x", method=method), timeout=5).close()
+            return
+        except OSError:
             pass
         time.sleep(0.05)
     raise RuntimeError(f"no server at {url}: {log.read_text(errors='replace')[-2000:]}")
