@@ -5,6 +5,7 @@ others. For people the output is ours, and so is `diff`.
 """
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +88,7 @@ def _zip(
         f"  checksum  {packed.sha256}",
         f"  tree      {packed.tree.digest()[:32]}",  # as `keys sign` shows it
         "",
-        f"next: manifestgen bundle encrypt {target} {packed.sha256}",
+        f"next: manifestgen bundle encrypt {shlex.quote(str(target))} {packed.sha256}",
     ]
     return Output(data, "\n".join(text))
 

@@ -1,5 +1,6 @@
 """`device`: the Python client, for kiosks and Linux devices."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -224,7 +225,8 @@ def _lines(done: "Outcome", state: Path) -> Sequence[str]:
             lines.append(f"would install {_name(done.after)} ({came})")
         case "installed":
             lines.append(f"installed {_name(done.after)} ({came})")
-            lines.append(f"  confirm it once it works: manifestgen device confirm --state {state}")
+            here = shlex.quote(str(state))
+            lines.append(f"  confirm it once it works: manifestgen device confirm --state {here}")
         case "reset":
             lines.append("the built-in app is to run: what ran was withdrawn")
         case _:

@@ -1,5 +1,6 @@
 """`init`: make a project, and say what to keep safe."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +78,8 @@ def _init(
     text = [f"set up {settings.app}", *made_lines(made.files, made.secrets), ""]
     if made.waiting:
         data["pending"] = str(made.waiting)
-        text.append(f"root 1 waits for the others: manifestgen keys sign {made.waiting}")
+        path = shlex.quote(str(made.waiting))
+        text.append(f"root 1 waits for the others: manifestgen keys sign {path}")
     else:
         text += ["next: manifestgen publish DIST", "      manifestgen verify"]
     return Output(data, "\n".join(text))

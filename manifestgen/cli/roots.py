@@ -1,5 +1,6 @@
 """`keys list|export|add|rotate|revoke|renew|sign|apply`: who may sign what."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -281,7 +282,8 @@ def _told(session: Session, settings: "Settings", done: "Proposed", lines: list[
     }
     if done.pending:
         lines += [f"not in force: {reason}" for reason in done.lacking]
-        lines.append(f"carry it to the others: manifestgen keys sign {done.pending}")
+        path = shlex.quote(str(done.pending))
+        lines.append(f"carry it to the others: manifestgen keys sign {path}")
         return Output(data, "\n".join(lines))
     more, applied = _applied(session, settings)
     lines += ["in force; commit .manifestgen/root", *more]

@@ -4,6 +4,7 @@ A site with a problem in what is signed is not copied. That something has expire
 judge that by themselves, and whoever moves a site may sign it again afterwards.
 """
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,7 +76,7 @@ def read_source(store: Snapshot, anchor: Anchor, *, now: datetime, expected: Exp
             raise VerificationError(
                 f"{store.location}: {problem.where}: {problem.message}",
                 code=problem.code,
-                hint=f"nothing was copied; run `manifestgen verify {store.location}`",
+                hint=f"nothing was copied; run `manifestgen verify {shlex.quote(store.location)}`",
             )
     expired = (Note(one.where, one.message) for one in report.problems)
     chain = _chain(store, documents)

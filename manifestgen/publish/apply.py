@@ -1,5 +1,6 @@
 """Bring a site in line with a new root: the chain, then releases, then manifests."""
 
+import shlex
 from dataclasses import dataclass
 
 from manifestgen.core.envelope import Envelope
@@ -78,7 +79,7 @@ def _resign(desk: Desk, version: Version, left: list[str]) -> bool:
         again = Envelope(kept, stored.signed)
         signed = gather(desk.settings, release, role, signers, again=again)
     except KeyUseError as error:
-        path = release_path(desk.settings, version)
+        path = shlex.quote(str(release_path(desk.settings, version)))
         left.append(f"{error}: `manifestgen keys sign {path}`, then `manifestgen keys apply`")
         return False
     name = release_name(str(version))

@@ -5,6 +5,7 @@ it has, carried to the others, who run `manifestgen keys sign FILE`, and taken u
 command that made it. Nothing of it is published before its threshold is met.
 """
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -130,7 +131,8 @@ def gather(
     keep_pending(path, signed)
     raise KeyUseError(
         lacking,
-        hint=f"have it signed with `manifestgen keys sign {path}`, then run the same command again",
+        hint=f"have it signed with `manifestgen keys sign {shlex.quote(str(path))}`, then run the"
+        " same command again",
     )
 
 

@@ -113,3 +113,22 @@ def test_the_hint_for_a_missing_project_names_no_file_that_is_missing(
 ) -> None:
     said = fresh.refuses("verify", "--config", tmp_path / "no.toml", code=2, error="there is no")
     assert "no.toml" not in said.err.splitlines()[1]
+
+
+def test_paths_with_spaces_are_quoted(project: Project) -> None:
+    root = project.folder / ".manifestgen/root/1.json"
+    flags: list[str | Path] = ["--root", root, "--state", "the lobby"]
+    said = project.does("device", "install", "--site", project.site, *flags).out
+    _, _, pasted = said.strip().rpartition("manifestgen ")
+    assert shlex.split(pasted) == ["device", "confirm", "--state", "the lobby"]
+    project.does(*shlex.split(pasted))
+    said = project.does("bundle", "zip", "dist", "--name", "the zip.zip").out
+    _, _, pasted = said.strip().rpartition("manifestgen ")
+    project.does(*shlex.split(pasted))
+    project.does("keys", "create", "--only", "signing", "--out-dir", "ben")
+    public = project.folder / "ben.pub.pem"
+    public.write_text(project.does("keys", "export", "file:ben/signing.pem").out)
+    other = elsewhere(project)
+    said = other.does("init", "--with", public, "--threshold", "2").out
+    _, _, pasted = said.strip().rpartition("manifestgen ")
+    other.does(*shlex.split(pasted), "--dry-run")
