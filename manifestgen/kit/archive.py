@@ -11,6 +11,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -108,11 +109,11 @@ class Archive:
         """Give a content piece by piece, from a handle of its own: threads may do so at once."""
         left = member.size
         with _opened(self.path) as file:
-            file.seek(member.offset)
             while left:
-                chunk = _read(file, min(left, _CHUNK), self.path)
+                at = member.offset + member.size - left
+                chunk = _read(file, at, min(left, _CHUNK), self.path)
                 if not chunk:
-                    raise cut(member.offset + member.size - left)
+                    raise cut(at)
                 left -= len(chunk)
                 yield chunk
 
@@ -141,13 +142,13 @@ class Archive:
     def _at(self, offset: int, size: int) -> bytes:
         if offset + size > self.size:
             raise cut(self.size)
-        self._file.seek(offset)
         parts = []
         while size:
-            part = _read(self._file, size, self.path)
+            part = _read(self._file, offset, size, self.path)
             if not part:
                 raise cut(offset)
             parts.append(part)
+            offset += len(part)
             size -= len(part)
         return b"".join(parts)
 
@@ -176,19 +177,30 @@ def _member(block: bytes, offset: int) -> Member:
     return Member(name, int(size[:11], 8), offset)
 
 
-def _opened(path: Path) -> io.FileIO:
+class _File(io.FileIO):
+    """A file that is only read: if its disk is gone, closing it loses nothing."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+def _opened(path: Path) -> _File:
     try:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file", hint="name the file that was exported")
-        return io.FileIO(path)
+        return _File(path)
     except FileNotFoundError:
-        raise UsageError(f"there is no {path}", hint="name the file that was exported") from None
+        raise UsageError(
+            f"there is no {path}", hint="name the file that was exported; is its disk mounted?"
+        ) from None
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _read(file: io.FileIO, size: int, path: Path) -> bytes:
+def _read(file: _File, offset: int, size: int, path: Path) -> bytes:
     try:
+        file.seek(offset)
         return file.read(size) or b""
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -1,13 +1,15 @@
 """What goes wrong around a stick: it is small, or gone; a wrong file is named; a clock is wrong."""
 
 import errno
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from manifestgen.bundle.replace import replacing
-from manifestgen.errors import Error
+from manifestgen.errors import Error, StoreError
+from manifestgen.kit.archive import Archive
 from manifestgen.stores import MemoryStore
 from tests.kit.conftest import Gap
 from tests.kit.sides import contents, project_trust, take
@@ -51,6 +53,14 @@ def test_why_is_said_even_where_nothing_can_be_removed(tmp_path: Path) -> None:
     with pytest.raises(Error, match="input/output error") as refused:
         pulled_out()
     assert refused.value.hint == "is that disk still plugged in?"
+
+
+def test_a_kit_that_is_gone_while_it_is_read_is_one_error(gap: Gap) -> None:
+    archive = Archive(gap.full)
+    os.close(archive._file.fileno())
+    with pytest.raises(StoreError, match=r"cannot read .*full\.kit") as refused, archive:
+        archive.read(archive.members[0], 2**16)
+    assert refused.value.hint == "is the stick still plugged in?"
 
 
 def test_no_file_takes_the_place_of_the_other(gap: Gap) -> None:
