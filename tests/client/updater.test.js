@@ -788,6 +788,13 @@ describe('storage', () => {
     }
   }
 
+  it('that has the manifest of another channel for this one remembers none', async () => {
+    const world = await running();
+    const other = world.publishWith({ channel: 'beta', sequence: 1000 }, '1.5.0');
+    world.memory.set('manifestgen.manifest.production', other);
+    assert.equal((await world.updater().status()).sequence, null);
+  });
+
   it('is written by nothing that only asks', async () => {
     const world = new World();
     await world.updater().status();

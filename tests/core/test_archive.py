@@ -309,6 +309,10 @@ def changed(**fields: object) -> bytes:
     return zipped(replace(GOOD, **fields))  # type: ignore[arg-type]
 
 
+def before_end(archive: bytes, data: bytes) -> bytes:
+    return archive[:-22] + data + archive[-22:]
+
+
 LIES: dict[str, bytes] = {
     "nothing": b"",
     "no zip": b"<!doctype html>" * 20,
@@ -320,6 +324,10 @@ LIES: dict[str, bytes] = {
     "something before, that moves the offsets": b"MZ" + zipped(GOOD),
     "something between files": zipped(replace(A, after=b"hidden"), B),
     "something before the directory": zipped(GOOD, gap=b"hidden"),
+    "something behind the directory": before_end(zipped(GOOD), b"hidden"),
+    "something in the directory, behind its records": before_end(
+        zipped(GOOD, length=len(GOOD.central(0)) + 6), b"hidden"
+    ),
     "a second directory": zipped(GOOD) + zipped(A),
     "a comment": zipped(GOOD, tail=b"hello", comment=5),
     "a comment that holds another zip": zipped(GOOD, tail=zipped(A), comment=len(zipped(A))),
@@ -379,6 +387,7 @@ LIES: dict[str, bytes] = {
     "a symlink by mode, a folder by name": zipped(Crafted(b"a/", mode=stat.S_IFLNK | 0o777)),
     "a folder with content": zipped(Crafted(b"a/", b"x", mode=0)),
     "a folder with hidden content": zipped(Crafted(b"a/", packed=b"x", size=0, mode=0)),
+    "a folder with a CRC": zipped(Crafted(b"a/", crc=1, mode=0)),
     "a folder twice": zipped(*[Crafted(b"a/", mode=0, time=(n, 0x21)) for n in (0, 1)]),
     "stored, with two sizes": changed(method=0, size=5),
     "declares 4 GB": changed(size=0xFFFFFFFF),
@@ -443,6 +452,23 @@ def test_an_archive_that_lies_is_refused(archive: bytes) -> None:
         read_whole(archive)
     assert caught.value.code == "archive"
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("archive", "why"),
+    [
+        pytest.param(LIES["stored, with two sizes"], "is stored, 5 bytes as", id="two sizes"),
+        pytest.param(LIES["declares 4 GB"], "claims to unpack", id="beyond deflate"),
+        pytest.param(
+            before_end(zipped(length=2**24 + 1, start=0), bytes(2**24 + 1)),
+            "a directory of 16777217 bytes",
+            id="a large directory",
+        ),
+    ],
+)
+def test_some_lies_are_seen_before_anything_is_unpacked(archive: bytes, why: str) -> None:
+    with pytest.raises(FormatError, match=why):
+        read_members(io.BytesIO(archive))
 
 
 def test_an_archive_that_does_not_lie_is_read() -> None:

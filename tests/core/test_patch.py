@@ -222,6 +222,12 @@ def test_what_a_patch_declares_is_not_allocated() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("changes", [{"new": 2**24}, {"listing": 2**24 + 1, "new": 2**24 + 2}])
+def test_more_than_is_allowed_is_refused_as_soon_as_declared(changes: dict[str, int]) -> None:
+    with pytest.raises(FormatError, match=f"declares {changes['new']} bytes"):
+        applied(EXAMPLE.declaring(**changes), BASE, tree_of(TARGET))
+
+
 def test_a_list_of_millions_of_lines_is_refused_before_they_are_made() -> None:
     listing = b"\n" * 2**21
     plan = Plan({}, {}, (0,), listing, ((listing, -len(listing), 0),))

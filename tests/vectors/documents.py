@@ -130,8 +130,16 @@ def key_family() -> Family:
         "Ed25519, order 2 with the sign bit": ed25519 + b"\xec" + b"\xff" * 31,
         "Ed25519, order 8": ed25519
         + bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        "Ed25519, order 8, the other": ed25519
+        + bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        "Ed25519, order 4 as the field's prime": ed25519 + b"\xed" + b"\xff" * 30 + b"\x7f",
+        "Ed25519, order 1 beyond the prime": ed25519 + b"\xee" + b"\xff" * 30 + b"\x7f",
         "Ed448": bytes.fromhex("3043300506032b6571033a00") + bytes(57),
         "P-256, no point of the curve": p256[:-1] + bytes([p256[-1] ^ 1]),
+        # The point (0, √b), its x spelt as the field's prime.
+        "P-256, x beyond the field": p256[:27]
+        + bytes.fromhex("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff")
+        + bytes.fromhex("66485c780e2f83d72433bd5d84a06bb6541c2af31dae871728bf856a174f93f4"),
         "P-256, compressed": bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200")
         + bytes([2 + p256[-1] % 2])
         + p256[27:59],
