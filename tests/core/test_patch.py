@@ -4,6 +4,7 @@ import io
 import random
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -222,10 +223,36 @@ def test_what_a_patch_declares_is_not_allocated() -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("changes", [{"new": 2**24}, {"listing": 2**24 + 1, "new": 2**24 + 2}])
-def test_more_than_is_allowed_is_refused_as_soon_as_declared(changes: dict[str, int]) -> None:
-    with pytest.raises(FormatError, match=f"declares {changes['new']} bytes"):
-        applied(EXAMPLE.declaring(**changes), BASE, tree_of(TARGET))
+def _plain(**sizes: int) -> Callable[[], bytes]:
+    """Declare other plain sizes of the example's streams, by their names."""
+    names = ("kept", "inserts", "jumps", "copies", "literals")
+    found = dict(zip(names, read_header(io.BytesIO(EXAMPLE.encode())).plain, strict=True))
+    return lambda: EXAMPLE.declaring(plain=tuple((found | sizes).values()))
+
+
+@pytest.mark.parametrize(
+    ("patch", "why"),
+    [
+        pytest.param(lambda: EXAMPLE.declaring(new=2**24), "declares 16777216 bytes", id="bytes"),
+        pytest.param(
+            lambda: EXAMPLE.declaring(listing=2**24 + 1, new=2**24 + 2),
+            "declares 16777218 bytes",
+            id="a list",
+        ),
+        pytest.param(
+            _plain(literals=8801), "claims to unpack 8 bytes to 8801", id="beyond deflate"
+        ),
+        pytest.param(_plain(kept=16), "more than the trees can hold", id="runs"),
+        pytest.param(_plain(literals=18), "more than the trees can hold", id="literals"),
+        pytest.param(_plain(jumps=1), "columns that 2 steps do not fill", id="a short column"),
+        pytest.param(_plain(copies=11), "columns that 2 steps do not fill", id="a long column"),
+    ],
+)
+def test_more_than_is_allowed_is_refused_as_soon_as_declared(
+    patch: Callable[[], bytes], why: str
+) -> None:
+    with pytest.raises(FormatError, match=why):
+        applied(patch(), BASE, tree_of(TARGET))
 
 
 def test_a_list_of_millions_of_lines_is_refused_before_they_are_made() -> None:
