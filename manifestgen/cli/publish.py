@@ -161,11 +161,14 @@ def _hinting(settings: "Settings", without: str) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        if not settings.base_url or not str(error).startswith(f"{settings.base_url}/"):
+        live = settings.base_url and str(error).startswith(f"{settings.base_url}/")
+        if not live or ": answered " in str(error):  # it runs, and is not well
             raise
+        # Whoever publishes without looking there starts a second history.
         hint = (
-            "publishing goes on from what is live there: start the server first, a 404 will do;"
-            f" or {without} until it runs"
+            "publishing goes on from what is live there: once there is something, run this again"
+            " when it answers; before the first publish, start the server, a 404 will do, or"
+            f" {without} until it runs"
         )
         raise StoreError(str(error), hint=hint, code=error.code) from None
 

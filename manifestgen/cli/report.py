@@ -277,8 +277,7 @@ def fail(
     used: Mapping[str, str] | None = None,
 ) -> int:
     """Print an error of a command the way this project does; return its exit code."""
-    general = next(text for kind, text in _HINTS if isinstance(error, kind))
-    hint = again.completed(error.hint or general.format(command=command), used or {})
+    hint = again.completed(error.hint or _general(error).format(command=command), used or {})
     if as_json:
         fields = {"error": str(error), "code": error.code, "hint": hint}
         print(_dumped({**fields, "exit": error.exit_code}))
@@ -351,6 +350,13 @@ def _used(
     named = {"--config": config, "--site": options.get("site"), "--channel": options.get("channel")}
     used = {name: str(value) for name, value in named.items() if isinstance(value, str | Path)}
     return {**used, "--single-publisher": ""} if single_publisher else used
+
+
+def _general(error: Error) -> str:
+    """Return what to do about an error that has no hint of its own."""
+    if isinstance(error, StoreError) and "://" in str(error):
+        return "check the address, the connection and the server, then run the same command again"
+    return next(text for kind, text in _HINTS if isinstance(error, kind))
 
 
 def _unforeseen(error: OSError) -> Error:

@@ -156,7 +156,10 @@ def sealed_capgo_zip(
         with plain.open("rb") as file:
             tree = tree_of(file)
         if not any(entry.path == "index.html" for entry in tree.files):
-            raise Error(f"{source} has no index.html at its root; the plugin would refuse it")
+            raise Error(
+                f"{source} has no index.html at its root; the plugin would refuse it",
+                hint="zip the folder that has one: `manifestgen bundle zip dist/`",
+            )
         plain.unlink()
         payload = Payload(blob, size, plain_digest, plain_size)
         yield Sealed(stored, tree, tree.digest(), payload, wrapped)

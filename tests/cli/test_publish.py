@@ -12,10 +12,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -867,8 +869,32 @@ def test_where_nothing_is_online_yet_publish_says_what_to_do(project: Project) -
     shutil.rmtree(project.site)
     said = project("publish", "dist2")
     assert said.code == 6
-    assert "hint: publishing goes on from what is live there: start the server first" in said.err
+    assert "hint: publishing goes on from what is live there" in said.err
+    assert "run this again when it answers; before the first publish, start the" in said.err
     assert "or take `base_url` out of manifestgen.toml until it runs" in said.err
     given = project("publish", "dist2", "--base-url", "http://127.0.0.1:9/other")
     assert "or leave --base-url out until it runs" in given.err
     assert not project.site.exists()
+
+
+def test_a_live_site_that_is_not_well_is_not_called_new(project: Project) -> None:
+    job = ci_job(project, "job")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Unwell) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        said = job.refuses("publish", "dist2", "--base-url", url, code=6, error="answered 503")
+        server.shutdown()
+        thread.join()
+    assert said.err.endswith("\nhint: try again in a minute\n")
+
+
+class _Unwell(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_error(503)
+
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""

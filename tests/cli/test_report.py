@@ -280,3 +280,10 @@ def test_ctrl_c_is_said(as_json: bool, fresh: Project) -> None:
         }
     else:
         assert said.err.startswith("error: interrupted\nhint: run the same command again")
+
+
+def test_what_a_server_does_is_no_matter_of_the_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    fail(StoreError("https://cdn.example.com/app/root.json: redirects to nowhere"), as_json=False)
+    assert "hint: check the address, the connection and the server" in capsys.readouterr().err
+    fail(StoreError("cannot write site/root.json: input/output error"), as_json=False)
+    assert "hint: see that the disk has room" in capsys.readouterr().err
