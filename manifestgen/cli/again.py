@@ -61,4 +61,5 @@ def _options(words: list[str]) -> set[str]:
         if word not in groups:
             return set()
         command = groups[word]
-    return {option for parameter in command.params for option in parameter.opts}
+    shown = [one for one in command.params if not getattr(one, "hidden", False)]
+    return {option for parameter in shown for option in parameter.opts}

@@ -293,7 +293,14 @@ def _refresh(
         bool, typer.Option("--check", help="Sign nothing; exit 1 when half the life is gone.")
     ] = False,
     site: Site = None,
-    channel: ChannelName = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            help="Only this channel, not all of them.",
+            autocompletion=known_channels,
+        ),
+    ] = None,
 ) -> Output:
     """Sign the same offers with new times, for cron or CI.
 
@@ -342,7 +349,9 @@ def _prune(
     grace: Annotated[
         int, typer.Option(metavar="DAYS", min=0, help="Days before anything new is deleted.")
     ] = 14,
-    dry_run: DryRun = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Delete nothing; say how much would go.")
+    ] = False,
     site: Site = None,
 ) -> Output:
     """Delete blobs that no live or recent manifest refers to.

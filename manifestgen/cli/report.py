@@ -54,6 +54,15 @@ SinglePublisher: TypeAlias = Annotated[
     typer.Option("--single-publisher", help="Nobody else publishes to this bucket meanwhile."),
 ]
 
+# Commands that write to no site take the flag, too, so that a script may always give it.
+_Alone: TypeAlias = Annotated[bool, typer.Option("--single-publisher", hidden=True)]
+_ONLY_LOOK: Final = frozenset(
+    {
+        *("verify", "explain", "doctor", "serve", "nginx", "caddy", "list", "show", "diff"),
+        *("inspect", "check", "install", "confirm", "status"),
+    }
+)
+
 
 def known_channels(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer a shell the channels there are; nothing of this is imported unless Tab is pressed."""
@@ -252,8 +261,9 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         own.append(_option("context", typer.Context, default=inspect.Parameter.empty))
-        if any(one.name in {"site", "target"} for one in own):  # what is written to
-            own.append(_option("single_publisher", SinglePublisher, default=False))
+        if any(one.name in {"site", "target"} for one in own):
+            alone = _Alone if name in _ONLY_LOOK else SinglePublisher
+            own.append(_option("single_publisher", alone, default=False))
         run.__signature__ = inspect.Signature([*own, *_COMMON])  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in (*own, *_COMMON)}
         text, _, lines = (inspect.getdoc(function) or "").partition("\n\nExamples:\n")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manifestgen.cli.anchor import WHERE, read_key, read_root
-from manifestgen.cli.report import ChannelName, Output, Session, command, one_line, plural, table
+from manifestgen.cli.report import Output, Session, command, one_line, plural, table
 from manifestgen.errors import KeyUseError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def _verify(
     base_url: Annotated[
         str | None, typer.Option("--base-url", metavar="URL", help="Where the site is served.")
     ] = None,
-    channel: ChannelName = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(metavar="C", help="This channel must be there; all there are are checked."),
+    ] = None,
 ) -> Output:
     """Check all that devices and auditors would.
 

@@ -57,3 +57,35 @@ def _parse(words: list[str]) -> None:
         command, *words = command.commands[words[0]], *words[1:]
     if "--help" not in words:
         command.make_context("manifestgen", list(words))
+
+
+def _options(*path: str) -> dict[str, Any]:
+    command: Any = _TREE
+    for word in path:
+        command = command.commands[word]
+    return {name: one for one in command.params for name in one.opts}
+
+
+def test_what_works_on_all_channels_says_so() -> None:
+    assert _options("refresh")["--channel"].help == "Only this channel, not all of them."
+    assert "all there are are checked" in _options("verify")["--channel"].help
+
+
+def test_a_dry_run_promises_what_it_shows() -> None:
+    assert "manifest" not in _options("prune")["--dry-run"].help
+    assert "manifest" in _options("channel", "pause")["--dry-run"].help
+
+
+def test_only_what_writes_to_a_site_speaks_of_other_publishers() -> None:
+    speak = {
+        " ".join(path)
+        for path, command in _commands(_TREE)
+        for one in command.params
+        if "--single-publisher" in one.opts and not one.hidden
+    }
+    changing = {"pause", "resume", "rollout", "withdraw", "rollback", "promote"}
+    assert speak == {
+        *("publish", "refresh", "prune", "site copy", "kit export", "kit import"),
+        *(f"channel {name}" for name in changing),
+        *(f"keys {name}" for name in ("add", "rotate", "revoke", "renew", "apply")),
+    }
