@@ -78,8 +78,7 @@ def _export(
     _check_target(to, settings, since)
     source = Published(open_site(settings, dry_run=True), chain, settings, dry_run=True)
     done = export(source, to, now=session.now(), channels=names, since=receipt)
-    for note in done.notes:
-        session.say(f"note: {note}; if that is right, devices inside take nothing new of it")
+    session.say(*(f"note: {note}" for note in done.notes))
     return Output(_exported_data(done, to), _exported_text(done, to))
 
 

@@ -190,9 +190,12 @@ def stands(chain: RootChain, data: bytes, channel: str) -> bool:
 
 
 def outlived(documents: Documents, now: datetime) -> Iterator[str]:
-    """Say what devices refuse by the time it is now, and that it may be the clock that is wrong."""
+    """Say what devices refuse by the time it is now; it may be the clock that is wrong.
+
+    It is carried all the same: a channel of the other side's own can still offer its releases.
+    """
     root = documents.chain.keyring.root
-    today = f"here it is {now:%Y-%m-%d}"
+    today = f"here it is {now:%Y-%m-%d}: if that is right, devices take nothing new of it"
     try:
         documents.chain.keyring.check_root_fresh(now)
     except VerificationError as error:

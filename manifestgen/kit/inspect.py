@@ -22,9 +22,10 @@ from manifestgen.kit.documents import (
     list_in,
     lists_of,
     needed_blobs,
+    outlived,
     read_documents,
 )
-from manifestgen.kit.receive import check_blobs, notes
+from manifestgen.kit.receive import check_blobs
 from manifestgen.publish.site import Site
 
 
@@ -76,7 +77,7 @@ def inspect(kit: Kit, *, now: datetime) -> Inspected:
         blob_bytes=sum(member.size for member in kit.blobs.values()),
         absent=len(needed.keys() - kit.blobs.keys()),
         size=kit.archive.size,
-        notes=tuple(notes(documents, now)),
+        notes=tuple(outlived(documents, now)),
     )
 
 

@@ -101,7 +101,7 @@ def receive(
         plan=plan,
         documents=documents,
         made=made,
-        notes=tuple(notes(documents, now)),
+        notes=tuple(outlived(documents, now)),
     )
 
 
@@ -128,12 +128,6 @@ def receipt_of(site: Site) -> Receipt:
         channels=tuple(Reached(name, one.sequence, sha256(one.data)) for name, one in found if one),
         blobs=frozenset(Digest(blob.removesuffix(".bin")) for blob in blobs),
     )
-
-
-def notes(documents: Documents, now: datetime) -> Iterator[str]:
-    """Say what is imported although devices refuse it now; a local channel can still carry it."""
-    for one in outlived(documents, now):
-        yield f"{one}; if that is right, devices take nothing new of it until a kit brings newer"
 
 
 def check_blob(kit: Kit, blob: Digest, member: Member, target: Path | None = None) -> None:
@@ -225,4 +219,4 @@ def _add(store: Store, fresh: Mapping[Digest, Path]) -> None:
     all_of(lambda blob: store.add(blob_name(blob), fresh[blob]), fresh, threads=_WRITERS)
 
 
-__all__ = ["Imported", "Line", "check_blobs", "notes", "receipt_of", "receive"]
+__all__ = ["Imported", "Line", "check_blobs", "receipt_of", "receive"]
