@@ -160,7 +160,12 @@ def test_the_page_of_migrating_works(tmp_path: Path, served: str) -> None:
     public = _capgo_app(tmp_path)
     refused = _run("manifestgen init", tmp_path)
     assert refused.returncode == 4
-    assert f"chmod 600 {tmp_path}/.capgo_key_v2" in refused.stderr
+    hint = refused.stderr.rpartition("hint: ")[2]
+    assert f"chmod 600 {tmp_path}/.capgo_key_v2" in hint
+    subprocess.run(["sh", "-eu", "-c", hint.split("`")[1]], cwd=tmp_path, check=True)
+    _must("manifestgen init", tmp_path)  # as the hint says; then as the page says
+    shutil.rmtree(tmp_path / ".manifestgen")
+    (tmp_path / "manifestgen.toml").unlink()
     programs = tmp_path / "programs"
     programs.mkdir()
     _write_programs(programs, {"npx": _NPX, "jq": _JQ})

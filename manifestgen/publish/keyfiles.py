@@ -5,6 +5,7 @@ like the first, so none is made in its place; one made elsewhere (`folder`) is f
 """
 
 import os
+import shlex
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -359,17 +360,19 @@ def _check_unused(settings: Settings, missing: list[KeyFile]) -> None:
             raise KeyUseError(
                 f"{file.path} is not there, but apps carry the Capgo key {capgo.key_id(key)}"
                 f" ({path})",
-                hint=_their_key(path.parent)
+                hint=_their_key(path.parent, file.path)
                 or f"{_RESTORE}; if no app was shipped with it, take it out of {path.name}",
             )
 
 
-def _their_key(app: Path) -> str | None:
+def _their_key(app: Path, path: Path) -> str | None:
     """Say how to take over what Capgo's CLI left beside the app's configuration, if it did."""
     theirs = app / ".capgo_key_v2"
     if not theirs.exists():
         return None
-    return f'`chmod 600 {theirs}`, and `capgo = "file:{theirs}"` under [keys] in {FILE}'
+    key, ours, folder = (shlex.quote(str(one)) for one in (theirs, path, path.parent))
+    taken = f"chmod 600 {key} && mkdir -p -m 700 {folder} && cp -p {key} {ours}"
+    return f"`{taken}` takes over the one of Capgo's CLI; then run the same command again"
 
 
 def _create(file: KeyFile, algorithm: Algorithm, passphrase: bytes | None) -> None:
