@@ -12,7 +12,8 @@ from manifestgen.errors import KeyUseError, UsageError
 PLACES: Final = "file:PATH, env:NAME, stdin, command:PROGRAM or pkcs11:…"
 
 _MOST: Final = 64 * 1024  # bytes; a PEM file has 2,000
-_RESTORE: Final = "restore it from your backup, or set MANIFESTGEN_KEY_<ROLE> to where it is"
+# Which variable brings what `init` keeps in `.manifestgen/keys/`.
+_ROLES: Final = {"signing.pem": "ROOT", "capgo.pem": "CAPGO", "content.key": "CONTENT"}
 
 
 def read_source(uri: str, folder: Path) -> bytes:
@@ -58,7 +59,16 @@ def is_open(handle: int) -> bool:
     return os.name == "posix" and bool(stat.S_IMODE(os.fstat(handle).st_mode) & 0o077)
 
 
-def _file(path: Path, *, secret: bool = True, what: str = "key", hint: str = _RESTORE) -> bytes:
+def _restore(path: Path) -> str:
+    own = path.parts[-3:-1] == (".manifestgen", "keys")
+    role = _ROLES.get(path.name, "<ROLE>") if own else "<ROLE>"
+    return (
+        f"restore it from your backup, or set MANIFESTGEN_KEY_{role} to the key itself or to"
+        " where it is (file:PATH)"
+    )
+
+
+def _file(path: Path, *, secret: bool = True, what: str = "key", hint: str | None = None) -> bytes:
     try:
         with path.open("rb") as file:
             if secret and is_open(file.fileno()):
@@ -66,7 +76,7 @@ def _file(path: Path, *, secret: bool = True, what: str = "key", hint: str = _RE
                 raise KeyUseError(f"{path} can be read by others", hint=hint)
             return file.read(_MOST)
     except FileNotFoundError:
-        raise KeyUseError(f"there is no {what} at {path}", hint=hint) from None
+        raise KeyUseError(f"there is no {what} at {path}", hint=hint or _restore(path)) from None
     except OSError as error:
         raise KeyUseError(
             f"cannot read the {what} {path}: {(error.strerror or str(error)).lower()}",

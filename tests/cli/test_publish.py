@@ -309,6 +309,28 @@ def test_with_ci_a_terminal_is_not_asked(project: Project) -> None:
     assert "needs a passphrase" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("signing.pem", "MANIFESTGEN_KEY_ROOT"),
+        ("capgo.pem", "MANIFESTGEN_KEY_CAPGO"),
+        ("content.key", "MANIFESTGEN_KEY_CONTENT"),
+    ],
+)
+def test_a_missing_key_names_the_variable_that_brings_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, variable: str
+) -> None:
+    """As in a CI job whose secret was forgotten."""
+    monkeypatch.setenv("CI", "true")
+    path = project.folder / KEYS / name
+    key = path.read_text()
+    path.unlink()
+    said = project.refuses("publish", "dist2", code=4, error=f"there is no key at {path}")
+    assert f"or set {variable} to the key itself" in said.err
+    monkeypatch.setenv(variable, key)
+    project.does("publish", "dist2")
+
+
 # Sites that are not this project's, or not as it left them
 
 
