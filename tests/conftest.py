@@ -1,6 +1,7 @@
 """What every test may ask for, and how a test run is set up."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,6 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
         ours = name.startswith("MANIFESTGEN_") and not name.startswith("MANIFESTGEN_TEST_")
         if ours or name in _OUTER:
             del os.environ[name]
+    # Whoever started this in the background of a script has let it ignore Ctrl-C, and so would
+    # every command that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
