@@ -44,6 +44,15 @@ def test_v2_wraps_the_hex_digits_decoded_as_base64() -> None:
     assert block(V2.checksum) == b"\0\1" + b"\xff" * 205 + b"\0" + base64.b64decode(PLAIN)
 
 
+@pytest.mark.parametrize("form", ["v3", "v2"])
+def test_the_wrapped_digest_of_a_file_is_no_other_files(form: str) -> None:
+    checksum = capgo.wrap_digest(WRAPPER, PLAIN, form)
+    capgo.check_digest(PUBLIC, checksum, PLAIN, form)
+    with pytest.raises(VerificationError) as caught:
+        capgo.check_digest(PUBLIC, checksum, sha256(b"other"), form)
+    assert caught.value.code == "digest"
+
+
 def test_wrapping_is_deterministic() -> None:
     assert capgo.wrap(WRAPPER, KEY, PLAIN) == V3
 

@@ -1,5 +1,6 @@
 """Lists of single files: every trap of the stock plugin, and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -189,6 +190,32 @@ PLAIN = SingleFile(file("a.png"), sha256(b"a"), 16, Encoding.NONE, CHECKSUM)
 def test_a_list_that_is_none_or_another_releases_is_refused(data: bytes, release: Release) -> None:
     with pytest.raises(VerificationError):
         FileList.decode(data, release)
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        pytest.param((single("../a.js"),), "path", id="a path out of here"),
+        pytest.param((single("a.js"), single("A.js")), "path", id="two paths that collide"),
+        pytest.param((single("b.js"), single("a.js")), "tree", id="out of order"),
+    ],
+)
+def test_a_list_that_no_tree_can_be_is_refused_though_its_digest_was_signed(
+    files: tuple[SingleFile, ...], code: str
+) -> None:
+    listed = FileList(files)
+    release = release_of(single("other"))
+    release = replace(release, tree=replace(release.tree, digest=listed.tree.digest()))
+    with pytest.raises(VerificationError) as caught:
+        FileList.decode(listed.encode(), release)
+    assert caught.value.code == code
+
+
+def test_a_list_of_another_type_is_refused_whatever_it_lists() -> None:
+    data = FileList((GOOD,)).encode().replace(b"files.v1", b"files.v2")
+    with pytest.raises(VerificationError) as caught:
+        FileList.decode(data, release_of(GOOD))
+    assert caught.value.code == "type"
 
 
 def test_the_key_of_an_apps_files_is_the_same_for_ever() -> None:

@@ -8,6 +8,7 @@ from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.manifest import Rollout
 from manifestgen.core.stock import PLATFORMS, blob_path, encode, responses
 from manifestgen.core.tree import sha256
+from manifestgen.core.version import Version
 from tests.conformance.in_process import Vector, check, vectors
 from tests.core.test_select import MANIFESTS
 from tests.simulator import Simulator
@@ -39,6 +40,16 @@ def test_every_answer_is_one_that_the_plugin_takes_without_an_error(
 def test_a_staged_release_never_reaches_the_plugin(share: int) -> None:
     trusted = SIM.trusted(SIM.offer("1.4.2", rollout=Rollout(share)))
     assert all("url" not in answer for answer in responses(trusted, "https://x").values())
+
+
+def test_a_withdrawal_resets_nobody_while_something_is_offered() -> None:
+    offer = SIM.offer("1.4.2", rollout=Rollout(5_000))
+    trusted = SIM.trusted(offer, withdrawn=(Version.parse("1.4.1"),))
+    assert [answer.get("kind") for answer in responses(trusted, "https://x").values()] == [
+        "blocked"
+    ]
+    trusted = SIM.trusted(withdrawn=(Version.parse("1.4.1"),))
+    assert responses(trusted, "https://x") == {None: {"version": "builtin"}}
 
 
 def test_the_files_bytes_are_the_same_from_everyone() -> None:
