@@ -66,7 +66,7 @@ def test_nothing_to_do_costs_nothing(project: Project) -> None:
     [
         (("1.0.0", "9.9.9"), "9.9.9 is neither a folder nor a release"),
         (("nowhere", "1.0.0"), "nowhere: no such folder, and no version"),
-        (("v1", "site"), "the site site lies inside the build"),
+        (("v1", "site"), "site is the site, and no build"),
     ],
 )
 def test_what_cannot_be_compared(project: Project, arguments: tuple[str, str], error: str) -> None:
