@@ -217,6 +217,8 @@ def _streams() -> Iterator[tuple[str, bytes]]:
     yield "a number spelt too long", EXAMPLE.encode(plain={0: b"\x80\0\1\1"})
     yield "a number of six bytes", EXAMPLE.encode(plain={3: b"\x81\x80\x80\x80\x80\0\1"})
     yield "a number cut short", EXAMPLE.encode(plain={3: b"\x0d\x81"})
+    yield "a number begun behind the last", EXAMPLE.encode(plain={3: b"\x0d\1\x81"})
+    yield "a run begun behind the last", EXAMPLE.encode(plain={0: b"\0\1\1\x81"})
     yield "an empty run of files", EXAMPLE.encode(plain={0: b"\0\1\0\0\1"})
     yield "a run beyond the base", EXAMPLE.encode(plain={0: b"\0\1\2"})
     yield "runs that stop before the end", EXAMPLE.encode(plain={0: b"\0\1"})
