@@ -105,24 +105,36 @@ export function checkPaths(paths, emptyFolders = []) {
   // Sorted, whatever collides stands side by side: a name before all that is in it, since its end
   // sorts first. A table of folders would take gigabytes for some lists of 75 KB, compressed.
   found.sort((a, b) => (a.key < b.key ? -1 : Number(a.key > b.key)));
-  for (let n = 1; n < found.length; n++) checkNeighbours(found[n - 1], found[n]);
+  let [before, folders] = [{ key: '', path: '' }, 0];
+  for (const name of found) {
+    folders += newFolders(before, name);
+    before = name;
+  }
+  if (folders > LIMITS.folders) refuse('path', `more than the ${LIMITS.folders} folders allowed`);
 }
 
 /** A path and its key. @typedef {{ key: string, path: string }} Name */
 
 const END = '\0'; // of a segment in a key: no path has it, and nothing sorts before it
 
-/** @param {Name} one  @param {Name} other */
-function checkNeighbours(one, other) {
+/**
+ * Count the folders that the second is in and the first is not; refuse two that collide.
+ *
+ * @param {Name} one
+ * @param {Name} other
+ */
+function newFolders(one, other) {
   if (one.key === other.key && !one.key.endsWith(END)) {
     refusePath(other.path, 'the same file as another on some devices');
   }
   if (other.key.startsWith(one.key + END)) refusePath(one.path, 'a file and a folder of one name');
   const [folders, next] = [one, other].map(({ path }) => path.split('/').slice(0, -1));
   const [keys, nextKeys] = [one, other].map(({ key }) => key.split(END));
-  for (let n = 0; n < folders.length && n < next.length && keys[n] === nextKeys[n]; n++) {
+  let n = 0;
+  for (; n < folders.length && n < next.length && keys[n] === nextKeys[n]; n++) {
     if (folders[n] !== next[n]) refusePath(other.path, 'a folder spelt in two ways');
   }
+  return next.length - n;
 }
 
 /** @param {string} path */

@@ -35,6 +35,7 @@ export declare const LIMITS: Readonly<{
     release: number;
     bundle: number;
     files: 20000;
+    folders: 20000;
     path: 512;
     depth: 16;
     rootSteps: 64;

@@ -41,6 +41,7 @@ export const LIMITS = Object.freeze({
   release: 64 * 1024,
   bundle: 2 ** 31 - 1,
   files: 20_000, // per bundle
+  folders: 20_000, // per bundle
   path: 512,
   depth: 16, // nested containers
   rootSteps: 64, // per check

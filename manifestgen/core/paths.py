@@ -25,6 +25,8 @@ case, then in lower case, by Unicode's full mappings without a locale (in JavaSc
 7. No path has the key of a directory that another path is in: one name cannot be both.
 8. Directories with the same key are spelt the same: `A/x` and `a/y` are one folder on some
    devices and two on others, so the web server's answers would depend on the device.
+9. All directories that they name, each counted once, are at most `Limits.folders`: 75 KB of a
+   patch could name five million.
 
 Unicode grows: for characters newer than a client's tables the key may keep two names apart that a
 newer client refuses. Files are therefore also created exclusively wherever they are written.
@@ -81,12 +83,16 @@ def check_paths(paths: Iterable[str], empty_folders: Iterable[str] = ()) -> None
     # Sorted, whatever collides stands side by side: a name before all that is in it, since its end
     # sorts first. A table of folders would take gigabytes for some lists of 75 KB, compressed.
     found.sort()
-    for one, other in pairwise(found):
-        _check_neighbours(one, other)
+    folders = sum(_new_folders(one, other) for one, other in pairwise([("", ""), *found]))
+    if folders > LIMITS.folders:
+        raise FormatError(f"more than the {LIMITS.folders} folders allowed", code="path")
 
 
-def _check_neighbours(one: tuple[str, str], other: tuple[str, str]) -> None:
-    """Refuse two paths that collide, or whose folders do; each comes behind its key."""
+def _new_folders(one: tuple[str, str], other: tuple[str, str]) -> int:
+    """Return how many folders the second path is in, and the first is not; each has its key.
+
+    Two that collide are refused, and two whose folders do.
+    """
     (key, path), (next_key, next_path) = one, other
     folders, next_folders = path.split("/")[:-1], next_path.split("/")[:-1]
     if key == next_key and not key.endswith(_END):
@@ -95,16 +101,18 @@ def _check_neighbours(one: tuple[str, str], other: tuple[str, str]) -> None:
         folder = "/".join(next_folders[: key.count(_END) + 1])
         _collide(path, folder + "/", "a file and a folder of one name")
     if folders == next_folders:
-        return
+        return 0
     # Neither NFC nor the case mappings look across `/`, so a key has the segments of its path.
     keys = zip(key.split(_END), next_key.split(_END), strict=False)
-    spelt = zip(keys, folders, next_folders, strict=False)
-    for number, ((mine, its), name, next_name) in enumerate(spelt, 1):
+    shared = 0
+    for (mine, its), name, next_name in zip(keys, folders, next_folders, strict=False):
         if mine != its:
-            return
+            break
+        shared += 1
         if name != next_name:
-            folder = "/".join(folders[:number])
+            folder = "/".join(folders[:shared])
             _collide(next_path, folder + "/", "the same folder, spelt in two ways")
+    return len(next_folders) - shared
 
 
 def _key(path: str) -> str:

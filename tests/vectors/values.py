@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo
 from manifestgen.core import capgo, cipher
 from manifestgen.core.audience import Audience, NativeRange
 from manifestgen.core.envelope import Envelope
+from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Ramp, Rollout
 from manifestgen.core.reader import format_time
 from manifestgen.core.release import V2, V3, Payload, Scheme
@@ -211,10 +212,19 @@ def version_family() -> Family:
 
 # --- trees ------------------------------------------------------------------------------------
 
+
+def _deep(folders: int) -> list[str]:
+    """Return paths that are in so many folders together."""
+    most = 254  # what a path of 512 bytes has room for
+    depths = [most] * (folders // most) + [folders % most]
+    return [f"{n:02}" + "/a" * depth for n, depth in enumerate(depths)]
+
+
 PATHS_GOOD: dict[str, Sequence[str]] = {
     "no files": [],
     "one": ["index.html"],
     "folders": ["a/b/c.js", "a/b/d.js", "a/c.js"],
+    "as many folders as there may be": _deep(LIMITS.folders),
     "dots inside": [".well-known/x", "a..b", "...a"],
     "spaces": [" leading", "in ner"],
     "beyond ASCII": ["日本語/ñandú.js", "😀.png"],
@@ -225,6 +235,7 @@ PATHS_GOOD: dict[str, Sequence[str]] = {
 }
 PATHS_BAD: dict[str, Sequence[str]] = {
     "empty": [""],
+    "a folder too many": _deep(LIMITS.folders + 1),
     "up": ["../x"],
     "up inside": ["a/../x"],
     "here": ["./x"],
