@@ -121,8 +121,11 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_contents(build: Build) -> None:
-    if all(file.path != "index.html" for file in build.files):
+    page = next((file for file in build.files if file.path == "index.html"), None)
+    if page is None:
         _refuse(f"{build.folder} has no `index.html`", _WHICH_FOLDER)
+    if not page.size:
+        _refuse(f"{build.folder}/index.html is empty", "build the app again, then publish")
     if build.size > LIMITS.bundle_bytes:
         _refuse(
             f"{build.folder} has {build.size} bytes, more than the {LIMITS.bundle_bytes} allowed",

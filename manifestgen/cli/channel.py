@@ -520,7 +520,7 @@ def _warn_stale(session: Session, desk: "Desk", channel: str) -> None:
 
 def _warn_root(session: Session, desk: "Desk") -> None:
     root = desk.site.chain.keyring.root
-    if desk.now > root.issued + (root.expires - root.issued) / 2:
+    if root.issued + (root.expires - root.issued) / 2 < desk.now <= root.expires:
         session.say(
             f"warning: root {root.number} expires on {root.expires:%Y-%m-%d}, and devices then"
             " take nothing new",

@@ -17,7 +17,7 @@ from manifestgen.core.limits import LIMITS
 from manifestgen.core.manifest import Manifest, Offer
 from manifestgen.errors import ConflictError, UsageError, VerificationError
 from manifestgen.publish.site import Head, Site, Tip
-from manifestgen.publish.trust import high_water, raise_high_water
+from manifestgen.publish.trust import check_memory, high_water, raise_high_water
 from manifestgen.signers import Keys, Signer
 from manifestgen.signers.interface import Remembering, sign
 from manifestgen.stores.names import history_name
@@ -76,6 +76,8 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
     """
     keyring = site.chain.keyring
     signers = manifest_signers(site, channel, keys)
+    if not site.dry_run:
+        check_memory(site.settings)
     mark = high_water(site.settings, channel)
     for _ in range(_TRIES):
         tip = site.tip(channel, mark=mark)
@@ -95,6 +97,7 @@ def commit(site: Site, channel: str, keys: Keys, *, now: datetime, plan: Plan) -
             continue  # somebody was faster: plan again on top of theirs
         _warn_behind(site, channel, head, mark)
         _warn_ahead(committed, now)
+        _warn_root(site, channel, now)
         _remember(site, committed)
         site.publish_head(committed)  # devices see it from here on
         return Committed(committed, changed=True)
@@ -129,6 +132,22 @@ def _warn_ahead(head: Head, now: datetime) -> None:
                 f"{manifest.issued:%Y-%m-%d}",
                 f"{now:%Y-%m-%d}",
             ),
+        )
+
+
+def _warn_root(site: Site, channel: str, now: datetime) -> None:
+    """Say that devices refuse what an expired root let sign, or that it cut a lifetime short."""
+    root, wanted = site.chain.keyring.root, site.settings.channel_settings(channel).expires
+    if now > root.expires:
+        _logger.warning(
+            "warning: root %d expired on %s, and devices take nothing new: run `manifestgen keys"
+            " renew` where the root key is",
+            *(root.number, f"{root.expires:%Y-%m-%d}"),
+        )
+    if wanted > root.lifetime:
+        _logger.warning(
+            "warning: manifests of %s are to count for %d days, and the root allows %d",
+            *(channel, wanted.days, root.lifetime.days),
         )
 
 

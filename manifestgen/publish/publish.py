@@ -32,7 +32,7 @@ from manifestgen.publish.patches import Patched, patches_for
 from manifestgen.publish.pending import forget_pending, gather
 from manifestgen.publish.release import Sealed, Sealing, Terms, sealed_build, sealed_capgo_zip
 from manifestgen.publish.site import Head, Site
-from manifestgen.publish.trust import high_water, load_roots
+from manifestgen.publish.trust import check_memory, high_water, load_roots
 from manifestgen.signers import (
     Ask,
     Keys,
@@ -151,6 +151,8 @@ def publish(
     )
     manifest_keys = load_keys(settings, settings.manifest_uris(request.channel), ask)
     manifest_signers(site, request.channel, manifest_keys)
+    if not dry_run:
+        check_memory(settings)
     head = site.head(request.channel, mark=high_water(settings, request.channel))
     uris = (*settings.release_uris(), *settings.manifest_uris(request.channel))
     asked = any(map(is_elsewhere, uris))

@@ -94,6 +94,18 @@ def high_water(settings: Settings, channel: str) -> int:
     return _marks(settings).get(channel, 0)
 
 
+def check_memory(settings: Settings) -> None:
+    """Raise `StoreError` if what is signed could not be remembered, as beside mounted secrets."""
+    folder = settings.key_folder
+    effective = os.access in os.supports_effective_ids
+    if folder.is_dir() and not os.access(folder, os.W_OK, effective_ids=effective):
+        raise StoreError(
+            f"{folder} cannot be written, and {_MARKS} there remembers what was signed",
+            hint="make it writable; keys that are mounted read-only belong elsewhere, named in"
+            " `[keys]` of manifestgen.toml",
+        )
+
+
 def raise_high_water(settings: Settings, channel: str, sequence: int) -> None:
     """Remember a sequence; without a key folder (CI with keys in variables) there is no memory."""
     while settings.key_folder.is_dir() and high_water(settings, channel) < sequence:

@@ -229,8 +229,9 @@ class DirectoryStore:
             # Windows flushes only what it could also write, hence not "rb".
             with temp.open("r+b") as file:
                 flush(file.fileno())
-            # Made by `tempfile`, it is 0600, and no web server could read it. FAT has no modes.
-            with suppress(PermissionError):
+            # Made by `tempfile`, it is 0600, and no web server could read it. FAT has no modes, and
+            # file systems in user space may not know the call.
+            with suppress(OSError):
                 temp.chmod(self._mode)
             final = self._place(name)
             temp.replace(final)

@@ -42,7 +42,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert missing(read_build(tmp_path)) == "a.js"
     (tmp_path / "a.js").touch()
     assert missing(read_build(tmp_path)) is None
-    page.write_text("")
+    page.write_text("\n")
     assert missing(read_build(tmp_path)) == "nothing yet"
 
 
@@ -51,7 +51,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 )
 def test_temporaries_are_left_out(tmp_path: Path, name: str) -> None:
     (tmp_path / "x").mkdir()
-    (tmp_path / "index.html").touch()
+    (tmp_path / "index.html").write_text("<!doctype html>")
     (tmp_path / name).touch()
     (tmp_path / "x/4913.js").touch()
     kept = [file.path for file in Folder(tmp_path).look().files]
