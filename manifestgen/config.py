@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from manifestgen.core.release import V2, V3, Scheme
 from manifestgen.core.root import APP, is_channel
-from manifestgen.errors import UsageError
+from manifestgen.errors import UsageError, os_reason
 
 FILE: Final = "manifestgen.toml"
 STATE: Final = ".manifestgen"
@@ -136,7 +136,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
         ) from None
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {(error.strerror or str(error)).lower()}",
+            f"cannot read {path}: {os_reason(error)}",
             hint="check with `ls -l` who may read it, and with `id` who you are",
         ) from None
     except UnicodeDecodeError as error:

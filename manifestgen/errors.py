@@ -66,3 +66,8 @@ class StoreError(Error):
 
     exit_code = 6
     default_code = "store"
+
+
+def os_reason(error: OSError) -> str:
+    """Say why the system refused something, without the numbers and names that Python adds."""
+    return (error.strerror or str(error)).lower()

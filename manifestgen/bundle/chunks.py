@@ -1,7 +1,10 @@
 """Read a file a piece at a time, so that memory does not grow with it."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from typing import IO, Final
+
+from manifestgen.core.tree import Digest
 
 CHUNK: Final = 1024 * 1024  # bytes read at a time
 
@@ -18,3 +21,11 @@ def chunks_within(file: IO[bytes], size: int) -> Iterator[bytes]:
     while chunk := file.read(min(CHUNK, left)):
         left -= len(chunk)
         yield chunk
+
+
+def digest_of(chunks: Iterable[bytes]) -> Digest:
+    """Return the SHA-256 of all chunks together."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return Digest(digest.hexdigest())

@@ -24,7 +24,7 @@ import deflate
 
 from manifestgen.bundle.build import Build, BuildFile
 from manifestgen.bundle.cache import Cache, Stream
-from manifestgen.bundle.chunks import chunks_of
+from manifestgen.bundle.chunks import chunks_of, digest_of
 from manifestgen.core.archive import Member, Method, write_archive
 from manifestgen.core.tree import Digest, File, Tree
 from manifestgen.errors import Error, StoreError
@@ -318,10 +318,7 @@ def _memory(batch: list[BuildFile]) -> int:
 
 def _digest(held: IO[bytes]) -> Digest:
     held.seek(0)
-    digest = hashlib.sha256()
-    for chunk in chunks_of(held):
-        digest.update(chunk)
-    return Digest(digest.hexdigest())
+    return digest_of(chunks_of(held))
 
 
 def _whole(held: IO[bytes]) -> Iterator[bytes]:

@@ -1,12 +1,12 @@
 """Make the folder of a new release, or just its tree, out of that of an old one and a patch."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
+from manifestgen.bundle.chunks import digest_of
 from manifestgen.bundle.unpack import filling, write
 from manifestgen.core.archive import inflate, read_members
 from manifestgen.core.patch import CHUNK, Patch
@@ -56,7 +56,7 @@ class Flat:
         files = []
         for entry in read_members(archive, limit=limit):
             self._starts[entry.path] = held.tell()
-            sha256 = _digest(_copied(inflate(archive, entry), held))
+            sha256 = digest_of(_copied(inflate(archive, entry), held))
             files.append(File(entry.path, sha256, entry.size))
         self.tree = Tree.of(files)
 
@@ -75,7 +75,7 @@ def patched_tree(patch: BinaryIO, base: Flat, *, target: Digest, limit: int) -> 
     opened = Patch(patch, base.tree, base.read, target=target, limit=limit)
     made = list(opened.kept)
     for content, chunks in opened.contents():
-        sha256 = _digest(chunks)
+        sha256 = digest_of(chunks)
         made += [File(path, sha256, content.size) for path in content.paths]
     return Tree.of(made)
 
@@ -84,13 +84,6 @@ def _copied(chunks: Iterable[bytes], out: BinaryIO) -> Iterator[bytes]:
     for chunk in chunks:
         out.write(chunk)
         yield chunk
-
-
-def _digest(chunks: Iterable[bytes]) -> Digest:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return Digest(digest.hexdigest())
 
 
 class _Reader:

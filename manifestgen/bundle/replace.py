@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from manifestgen.errors import Error, UsageError
+from manifestgen.errors import Error, UsageError, os_reason
 
 _HINTS: Final = {
     errno.ENOSPC: "make room there, then run the same command again",
@@ -64,7 +64,7 @@ def _mode(target: Path) -> int | None:
 
 
 def _unwritable(target: Path, error: OSError) -> Error:
-    reason = (error.strerror or str(error)).lower()
+    reason = os_reason(error)
     hint = _HINTS.get(error.errno or 0, f"see with `ls -ld {target.parent}` who may write there")
     return Error(f"cannot write {target}: {reason}", hint=hint)
 

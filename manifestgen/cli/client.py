@@ -10,7 +10,7 @@ import typer
 from manifestgen.cli.report import Output, Session, command, table
 from manifestgen.config import Settings
 from manifestgen.core.release import Scheme
-from manifestgen.errors import KeyUseError, UsageError
+from manifestgen.errors import KeyUseError, UsageError, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,7 +159,7 @@ def _make(folder: Path) -> None:
         folder.mkdir()
     except OSError as error:
         raise UsageError(
-            f"cannot make {folder}: {(error.strerror or str(error)).lower()}",
+            f"cannot make {folder}: {os_reason(error)}",
             hint="name a folder of your app: `public` for the web, `src/update` for Capacitor",
         ) from None
 

@@ -32,7 +32,14 @@ import typer
 
 from manifestgen.cli import again
 from manifestgen.config import Settings, check_base_url, check_channel, find, load
-from manifestgen.errors import Error, KeyUseError, StoreError, UsageError, VerificationError
+from manifestgen.errors import (
+    Error,
+    KeyUseError,
+    StoreError,
+    UsageError,
+    VerificationError,
+    os_reason,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -307,7 +314,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def reason(error: OSError | UnicodeDecodeError) -> str:
     """Say why a file could not be read, without the numbers and names that Python adds."""
     if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
+        return os_reason(error)
     return f"byte {error.start} is no UTF-8"
 
 

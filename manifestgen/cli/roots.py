@@ -11,7 +11,7 @@ import typer
 
 from manifestgen.cli.report import Output, Session, Site, command, known_channels, table
 from manifestgen.config import check_channel
-from manifestgen.errors import FormatError, KeyUseError, UsageError
+from manifestgen.errors import FormatError, KeyUseError, UsageError, os_reason
 
 if TYPE_CHECKING:
     from manifestgen.config import Settings
@@ -401,7 +401,7 @@ def read_public(path: Path) -> "PublicKey":
         )
         return PublicKey.from_spki(spki)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         raise UsageError(
             f"cannot read {path}: {reason}", hint="`manifestgen keys export` prints a public key"
         ) from None

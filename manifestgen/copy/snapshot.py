@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import BinaryIO
 
-from manifestgen.errors import Error
 from manifestgen.stores.interface import SMALL, Store, Stored, tag_of, too_large
 from manifestgen.stores.names import BLOBS
 from manifestgen.stores.passing import Passing
+from manifestgen.stores.scratch import scratch_explained
 
 
 class Snapshot(Passing):
@@ -39,7 +39,7 @@ class Snapshot(Passing):
         return self._read(name, place, limit) if place else None
 
     def _kept(self, data: bytes) -> tuple[int, int]:
-        with _explained():
+        with scratch_explained():
             at = self._file.seek(0, 2)
             self._file.write(data)
         return at, len(data)
@@ -48,7 +48,7 @@ class Snapshot(Passing):
         at, size = place
         if size > limit:
             raise too_large(name, limit)
-        with self._lock, _explained():
+        with self._lock, scratch_explained():
             self._file.seek(at)
             data = self._file.read(size)
         return Stored(data, tag_of(data))
@@ -59,14 +59,3 @@ def snapshot(store: Store) -> Iterator[Snapshot]:
     """Lend a view of a store that stays the same."""
     with tempfile.TemporaryFile() as file:
         yield Snapshot(store, file)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Error(
-            f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
-            hint="make room, or name another folder in TMPDIR",
-        ) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from manifestgen.core.tree import Digest, File, Tree
-from manifestgen.errors import Error, FormatError, StoreError
+from manifestgen.errors import Error, FormatError, StoreError, os_reason
 from manifestgen.stores.locks import flush, try_lock
 
 CHUNK: Final = 256 * 1024
@@ -29,7 +29,7 @@ def explained(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or folder
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         raise StoreError(
             f"cannot use {where}: {reason}", hint="is the disk full, read-only or another user's?"
         ) from error

@@ -16,7 +16,7 @@ from manifestgen.config import Settings
 from manifestgen.core.release import Scheme
 from manifestgen.core.root import Root
 from manifestgen.doctor.finding import Area, Finding, typed
-from manifestgen.errors import StoreError, UsageError
+from manifestgen.errors import StoreError, UsageError, os_reason
 from manifestgen.publish.prune import DEFAULT_GRACE
 from manifestgen.publish.trust import high_water
 from manifestgen.stores import Store
@@ -264,7 +264,7 @@ def _disk(folder: Path) -> Iterator[Finding]:
     except OSError as error:
         yield _AREA.warning(
             "not_writable",
-            f"nothing can be written to {folder}: {(error.strerror or str(error)).lower()}",
+            f"nothing can be written to {folder}: {os_reason(error)}",
             "fine where nobody publishes; else give yourself the right to write there",
         )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from manifestgen.errors import FormatError, StoreError, UsageError
+from manifestgen.errors import FormatError, StoreError, UsageError, os_reason
 from manifestgen.stores.names import check_name
 
 BLOCK: Final = 512
@@ -207,7 +207,7 @@ def _read(file: _File, offset: int, size: int, path: Path) -> bytes:
 
 
 def _unreadable(path: Path, error: OSError) -> StoreError:
-    reason = (error.strerror or str(error)).lower()
+    reason = os_reason(error)
     return StoreError(f"cannot read {path}: {reason}", hint="is the stick still plugged in?")
 
 

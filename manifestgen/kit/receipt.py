@@ -13,7 +13,7 @@ from manifestgen.core.canonical import Json, JsonObject
 from manifestgen.core.reader import Reader, text_item
 from manifestgen.core.root import APP, read_channel
 from manifestgen.core.tree import Digest
-from manifestgen.errors import FormatError, UsageError
+from manifestgen.errors import FormatError, UsageError, os_reason
 
 TYPE: Final = "receipt.v1"
 LIMIT: Final = 64 * 1024 * 1024
@@ -96,7 +96,7 @@ def read_receipt(path: Path) -> Receipt:
             data = file.read(LIMIT + 1)
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {(error.strerror or str(error)).lower()}",
+            f"cannot read {path}: {os_reason(error)}",
             hint="name the receipt that `manifestgen kit import` wrote",
         ) from None
     try:

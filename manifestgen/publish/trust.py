@@ -18,7 +18,7 @@ from typing import Final
 from manifestgen.config import Settings
 from manifestgen.core.envelope import Envelope
 from manifestgen.core.keyring import Keyring
-from manifestgen.errors import ConflictError, StoreError, UsageError, VerificationError
+from manifestgen.errors import ConflictError, StoreError, UsageError, VerificationError, os_reason
 from manifestgen.stores import DirectoryStore
 
 _MARKS: Final = "sequences.json"
@@ -140,7 +140,7 @@ def write_file(path: Path, data: bytes) -> None:
             _sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
+            f"cannot write {path}: {os_reason(error)}",
             hint=f"see with `ls -ld {path.parent}` who may write there, and with `df -h` for room",
         ) from None
 
@@ -184,7 +184,7 @@ def _marks(settings: Settings) -> dict[str, int]:
         return {}
     except OSError as error:
         raise StoreError(
-            f"cannot read {path}: {(error.strerror or str(error)).lower()}",
+            f"cannot read {path}: {os_reason(error)}",
             hint=f"see with `ls -l {path}` who may read it, and with `id` who you are",
         ) from None
     except ValueError:

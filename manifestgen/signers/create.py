@@ -14,7 +14,7 @@ from manifestgen.config import STATE
 from manifestgen.core.cipher import SECRET_BYTES
 from manifestgen.core.keys import Algorithm
 from manifestgen.core.release import RSA_BYTES
-from manifestgen.errors import KeyUseError
+from manifestgen.errors import KeyUseError, os_reason
 from manifestgen.signers.sources import is_open
 
 _PASSPHRASE: Final = 1023  # bytes
@@ -98,7 +98,7 @@ def write_secret(path: Path, data: bytes) -> None:
         ) from None
     except OSError as error:
         raise KeyUseError(
-            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
+            f"cannot write {path}: {os_reason(error)}",
             hint=f"see with `ls -ld {path.parent}` who may write there, and with `df -h` for room",
         ) from None
 

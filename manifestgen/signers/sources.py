@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from manifestgen.errors import KeyUseError, UsageError
+from manifestgen.errors import KeyUseError, UsageError, os_reason
 
 PLACES: Final = "file:PATH, env:NAME, stdin, command:PROGRAM or pkcs11:…"
 
@@ -79,7 +79,7 @@ def _file(path: Path, *, secret: bool = True, what: str = "key", hint: str | Non
         raise KeyUseError(f"there is no {what} at {path}", hint=hint or _restore(path)) from None
     except OSError as error:
         raise KeyUseError(
-            f"cannot read the {what} {path}: {(error.strerror or str(error)).lower()}",
+            f"cannot read the {what} {path}: {os_reason(error)}",
             hint=f"see with `ls -l {path}` what it is, and who may read it",
         ) from None
 

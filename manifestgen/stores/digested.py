@@ -8,7 +8,7 @@ from io import FileIO
 from pathlib import Path
 
 from manifestgen.core.tree import Digest
-from manifestgen.errors import StoreError
+from manifestgen.errors import StoreError, os_reason
 
 
 def digested(chunks: Iterable[bytes], target: Path | None = None) -> tuple[Digest, int]:
@@ -35,7 +35,7 @@ def digested(chunks: Iterable[bytes], target: Path | None = None) -> tuple[Diges
                 count += len(chunk)
     except OSError as error:
         raise StoreError(
-            f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
+            f"cannot write a temporary file: {os_reason(error)}",
             hint="make room, then run the same command again: it goes on where it stopped",
         ) from error
     return Digest(digest.hexdigest()), count

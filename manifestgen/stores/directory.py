@@ -42,7 +42,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from manifestgen.errors import StoreError, UsageError
+from manifestgen.errors import StoreError, UsageError, os_reason
 from manifestgen.stores.interface import (
     SMALL,
     Entry,
@@ -351,7 +351,7 @@ def _explained(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os_reason(error)
         hint = _HINTS.get(error.errno or 0)
         raise StoreError(f"cannot {doing} {path}: {reason}", hint=hint) from error
 

@@ -21,10 +21,11 @@ from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.limits import LIMITS
 from manifestgen.core.release import Payload, Release, Wrapped
 from manifestgen.core.tree import Digest
-from manifestgen.errors import Error, VerificationError
+from manifestgen.errors import VerificationError
 from manifestgen.stores.interface import Store
 from manifestgen.stores.names import blob_name
 from manifestgen.stores.parallel import in_turn, workers
+from manifestgen.stores.scratch import scratch_explained
 
 _CHUNK: Final = 1024 * 1024  # bytes read at a time
 
@@ -223,13 +224,8 @@ def _copy(chunks: Iterable[bytes], file: BinaryIO) -> VerificationError | None:
             return error
         if chunk is None:
             return None
-        try:
+        with scratch_explained():
             file.write(chunk)
-        except OSError as error:
-            raise Error(
-                f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
-                hint="make room, or name another folder in TMPDIR",
-            ) from error
 
 
 def _drain(chunks: Iterable[bytes]) -> None:

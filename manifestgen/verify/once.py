@@ -5,16 +5,16 @@ ones read that. Everything else is passed on. What was not read to its end is no
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from manifestgen.core.tree import sha256
-from manifestgen.errors import Error
 from manifestgen.stores.interface import SMALL, Store, Stored, tag_of, too_large
 from manifestgen.stores.passing import Passing
+from manifestgen.stores.scratch import scratch_explained
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -52,7 +52,7 @@ class Once(Passing):
                 return None
             held.enter_context(source)
             path = self._folder / sha256(name.encode())
-            with _explained():
+            with scratch_explained():
                 copy = held.enter_context(path.open("wb"))
             return io.BufferedReader(_Copying(source, copy, held.pop_all(), self._done(name, path)))
 
@@ -93,7 +93,7 @@ class _Copying(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         target = memoryview(buffer).cast("B")
         data = self._source.read(len(target))
-        with _explained():
+        with scratch_explained():
             self._copy.write(data)
         self._whole = not data
         target[: len(data)] = data
@@ -101,19 +101,8 @@ class _Copying(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            with self._held, _explained():
+            with self._held, scratch_explained():
                 self._copy.flush()
                 if self._whole:
                     self._done()
         super().close()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Error(
-            f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
-            hint="make room, or name another folder in TMPDIR",
-        ) from error

@@ -19,9 +19,10 @@ from manifestgen.core.keyring import TrustedManifest
 from manifestgen.core.manifest import Patch
 from manifestgen.core.release import Release
 from manifestgen.core.tree import Digest
-from manifestgen.errors import Error, VerificationError
+from manifestgen.errors import VerificationError
 from manifestgen.stores.interface import Store
 from manifestgen.stores.names import blob_name
+from manifestgen.stores.scratch import scratch_explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,11 @@ def try_patches(
         if not bundles.isdisjoint(damaged) or not _opens(public, base, release):
             continue
         try:
-            _try(store, patch, base, release, public)
+            with scratch_explained():
+                _try(store, patch, base, release, public)
         except VerificationError as error:
             what = f"the patch from {base.version} to {release.version}: {error}"
             yield Tried(where, VerificationError(what, code=error.code))
-        except OSError as error:
-            raise Error(
-                f"cannot write a temporary file: {(error.strerror or str(error)).lower()}",
-                hint="make room, or name another folder in TMPDIR",
-            ) from error
 
 
 def _offered(heads: Iterable[TrustedManifest]) -> Iterator[tuple[Patch, Release]]:

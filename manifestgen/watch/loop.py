@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from manifestgen import bundle
-from manifestgen.errors import Error
+from manifestgen.errors import Error, os_reason
 from manifestgen.watch.changes import IDLE, Changes
 from manifestgen.watch.complete import missing
 from manifestgen.watch.folder import Folder
@@ -131,5 +131,5 @@ class Loop:
 def _said(error: Error | OSError) -> str:
     if isinstance(error, OSError):
         where = error.filename or "the disk"
-        return f"cannot use {where}: {(error.strerror or str(error)).lower()}"
+        return f"cannot use {where}: {os_reason(error)}"
     return str(error)
